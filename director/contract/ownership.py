@@ -1,0 +1,152 @@
+"""Room ownership as Redis records it: who should own a room. The store decides whose word counts (design, section 2).
+
+Every change is one atomic compare-and-set that compares what its caller believes, raises the version and publishes a
+notice. Epochs come from one fleet-wide counter, so no removal of a record can ever lower an epoch.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import msgspec
+
+from director.contract.ids import Epoch, Incarnation, NodeName, RoomId
+from director.contract.lease import NodeLease
+
+
+class RoomRecord(msgspec.Struct, frozen=True):
+    """Who should own a room and why. `version` numbers the change that wrote it; `peak` is the most members seen."""
+
+    room: RoomId
+    owner: NodeName
+    incarnation: Incarnation
+    epoch: Epoch
+    why: str
+    version: int
+    members: int = 0
+    peak: int = 0
+    moves: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The claim stands."""
+
+    record: RoomRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Outrun:
+    """Somebody changed the room first, or the grounds do not hold: what stands now, None if nobody owns the room."""
+
+    record: RoomRecord | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """The node that was to own the room holds no lease with that incarnation."""
+
+
+class RoomChanged(msgspec.Struct, frozen=True, tag="room"):
+    """A room has a new record. `replaced` tells its new owner to open it at once."""
+
+    generation: str
+    number: int
+    record: RoomRecord
+    replaced: bool = False
+
+
+class RoomGone(msgspec.Struct, frozen=True, tag="room_gone"):
+    """A room's record was removed: it is empty, its history stays in the store."""
+
+    generation: str
+    number: int
+    room: RoomId
+
+
+class NodeChanged(msgspec.Struct, frozen=True, tag="node"):
+    """A node took its lease, or changed its state."""
+
+    generation: str
+    number: int
+    lease: NodeLease
+
+
+class NodeGone(msgspec.Struct, frozen=True, tag="node_gone"):
+    """A node gave its lease up or was declared dead. A lease that merely lapses publishes nothing."""
+
+    generation: str
+    number: int
+    node: NodeName
+    incarnation: Incarnation
+    why: str
+
+
+class MembersCounted(msgspec.Struct, frozen=True, tag="members"):
+    """Members of rooms, as their node counts them; without a number: the newest is good enough."""
+
+    node: NodeName
+    members: dict[RoomId, int]
+
+
+Notice = RoomChanged | RoomGone | NodeChanged | NodeGone | MembersCounted
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """Notices may have been missed (the connection broke or was made anew): read a snapshot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All records. Notices of the same generation with a higher number than `number` are to be applied on top;
+    a record's own `version` tells which of two is newer."""
+
+    generation: str
+    number: int
+    rooms: Sequence[RoomRecord]
+
+
+Grounds = Literal["vacant", "lapsed", "proven", "behind"]
+
+
+class RoomOwners(Protocol):
+    """The records. Every call raises ControlPathUnavailable when Redis does not answer; a claim that was not
+    answered may have happened, and repeating it gives Outrun with the caller's own record."""
+
+    async def claim(
+        self, room: RoomId, *, node: NodeName, incarnation: Incarnation, replacing: RoomRecord | None, why: str
+    ) -> Claimed | Outrun | Unfit:
+        """Make `node` the owner with the next epoch, if the room's (owner, incarnation, epoch) are still those of
+        `replacing` (None: nobody). An owner is only replaced if its lease with that incarnation is gone: the script
+        checks, so prove a death first with NodeLeases.declare_dead."""
+        ...
+
+    async def renew_claim(
+        self, room: RoomId, *, node: NodeName, incarnation: Incarnation, epoch: Epoch, floor: Epoch
+    ) -> Claimed | Outrun:
+        """For an owner that found a higher epoch in the store: raise the counter to `floor` at least and give the same
+        owner the next epoch."""
+        ...
+
+    async def assert_owned(self, records: Sequence[RoomRecord]) -> Sequence[Claimed | Outrun]:
+        """For an owner whose Redis forgot: write the records again where none or one of a lower epoch stands, and raise
+        the counter to the highest epoch at least. One answer for each record, in order."""
+        ...
+
+    async def release(self, room: RoomId, *, node: NodeName, incarnation: Incarnation, epoch: Epoch) -> bool:
+        """Remove the record if it is exactly this one; idempotent, answers whether it did."""
+        ...
+
+    async def room_record(self, room: RoomId) -> RoomRecord | None:
+        """The room's record as it stands."""
+        ...
+
+    async def snapshot(self) -> Snapshot:
+        """All records; those changed while it is read may be of a later number."""
+        ...
+
+    def notices(self) -> AsyncIterator[Notice | Interrupted]:
+        """What changes from now on, in order; begins with Interrupted once it listens, and gives Interrupted again
+        after each reconnection. Reconnects by itself for ever."""
+        ...

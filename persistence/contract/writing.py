@@ -1,0 +1,37 @@
+"""Writing behind the room: drafts go in, settled batches come out in order (design, section 4)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from director.contract.ids import Epoch, Incarnation, RoomId
+from persistence.contract.messages import Draft
+from persistence.contract.store import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The drafts of one room that one transaction settled, in order, each with its outcome."""
+
+    room: RoomId
+    epoch: Epoch
+    results: tuple[tuple[Draft, Outcome], ...]
+
+
+OnSettled = Callable[[Settled], None]
+
+
+class DraftWriter(Protocol):
+    """One task a node that commits the drafts of all its rooms.
+
+    `put` keeps the order in which it is called, per room. A room's next batch is cut when its former one is settled.
+    Each draft taken gets exactly one outcome, by the callback, in order.
+    """
+
+    def put(self, room: RoomId, draft: Draft, *, epoch: Epoch, incarnation: Incarnation) -> bool:
+        """Take a draft; False, and nothing is taken, if as many as the bound allows are waiting."""
+        ...
+
+    def forget(self, room: RoomId, *, epoch: Epoch) -> None:
+        """Let go of a room that is closed or lost: what waits and is not on its way to the store gets Fenced(epoch)."""
+        ...

@@ -1,0 +1,244 @@
+"""The node's composition root: reads the environment and the clocks, builds the parts, and runs them.
+
+Stopping: admit nobody, give the lease up (others can claim at once), settle what waits for the store, say `bye`, and
+only then close the listener.
+"""
+
+import asyncio
+import secrets
+import signal
+import time
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import socketio
+import structlog
+import uvicorn
+from pydantic import ValidationError
+from starlette.types import ASGIApp
+
+from director.contract.clock import FleetClock
+from director.contract.errors import ErrorCode
+from director.contract.ids import Incarnation, LogId, NodeName, new_incarnation
+from director.contract.lease import NodeLease
+from director.leases_redis import RedisNodeLeases
+from director.logs import set_up_logs
+from director.ownership_redis import RedisRoomOwners
+from director.redis_client import HallRedis
+from director.ticket_jwt import JwtTicketBook, ticket_key_of
+from persistence.migrate import schema_problem, upgrade
+from persistence.store_sql import SqlStore, open_sql_store
+from persistence.writer import BatchWriter, WriterLimits
+from shard_node.contract.events import MAX_PAYLOAD_BYTES
+from shard_node.fanout.connection import Connection
+from shard_node.fanout.server import HallServer
+from shard_node.fanout.transport import FindableWebSocketProtocol
+from shard_node.gateway import RoomGateway
+from shard_node.health import OriginCheck, health_app
+from shard_node.host import RoomHost
+from shard_node.hosted_room import HostedRoom
+from shard_node.housekeeping import Housekeeping
+from shard_node.lease_keeper import LeaseKeeper
+from shard_node.ownership_watch import OwnershipWatch
+from shard_node.settings import NodeSettings
+
+JOINS_A_SECOND = 1000
+MIN_WINDOW_MS = 250
+MAX_WINDOW_MS = 20_000
+SETTLE_WITHIN = 2.0
+BYE_WITHIN = 0.5
+CLOSE_WITHIN = 3
+
+_log = structlog.get_logger()
+
+
+class Node:
+    """One node, built around the adapters; `serve` runs it until `stop` is called."""
+
+    def __init__(self, settings: NodeSettings, store: SqlStore, lease_redis: HallRedis, redis: HallRedis) -> None:
+        self._settings = settings
+        self._stopping = asyncio.Event()
+        self._tasks = asyncio.TaskGroup()
+        now = time.monotonic
+        clock = FleetClock()
+        owners = RedisRoomOwners(redis)
+        self.writer = BatchWriter(
+            store,
+            on_settled=lambda settled: self.host.settled(settled),
+            wall_ms=_wall_ms,
+            now=now,
+            limits=WriterLimits(max_waiting=settings.max_waiting),
+        )
+        self.host = RoomHost(
+            node=NodeName(settings.node_name),
+            log=store,
+            history=store,
+            owners=owners,
+            writer=self.writer,
+            now=now,
+            new_log=lambda: LogId(secrets.token_hex(8)),
+            may_open=lambda: self.keeper.may_open(),
+            end=lambda connection: self._end(connection),
+        )
+        self.keeper = LeaseKeeper(
+            _lease_of(settings),
+            leases=RedisNodeLeases(lease_redis),
+            owners=owners,
+            host=self.host,
+            clock=clock,
+            timings=settings.timings,
+            now=now,
+            new_incarnation=_new_incarnation,
+        )
+        gateway = RoomGateway(
+            host=self.host,
+            history=store,
+            tickets=JwtTicketBook(ticket_key_of(settings)),
+            clock=clock,
+            now=now,
+            may_admit=self.keeper.may_admit,
+            reconnect_window_ms=_reconnect_window_ms,
+            spawn=self._spawn,
+        )
+        self._server = HallServer(
+            gateway,
+            origins=settings.origins,
+            ping_interval=settings.ping_interval,
+            ping_timeout=settings.ping_timeout,
+        )
+        self._watch = OwnershipWatch(self.host, owners, self._spawn)
+        self._housekeeping = Housekeeping(self.host, now=now, linger=settings.room_linger)
+
+    def stop(self) -> None:
+        """Begin an orderly end; idempotent."""
+        self._stopping.set()
+
+    async def serve(self) -> None:
+        """Run until stopped. Raises what breaks a part that cannot go on without: the supervisor starts a new node."""
+        listener = _Listener(self._config())
+        async with self._tasks:
+            background = [
+                self._tasks.create_task(run, name=name)
+                for name, run in {
+                    "listener": listener.serve(),
+                    "lease": self.keeper.run(),
+                    "ownership watch": self._watch.run(),
+                    "writer": self.writer.run(),
+                    "housekeeping": self._housekeeping.run(),
+                }.items()
+            ]
+            await self._stopping.wait()
+            await self._say_goodbye()
+            listener.should_exit = True
+            await background[0]
+            for task in background[1:]:
+                task.cancel()
+
+    async def _say_goodbye(self) -> None:
+        _log.info("node_stopping", rooms=len(self.host))
+        await self.keeper.release()
+        await self.writer.close(within=SETTLE_WITHIN)
+        self.host.drop_all(ErrorCode.SHUTDOWN)
+        await asyncio.sleep(BYE_WITHIN)
+
+    def _config(self) -> uvicorn.Config:
+        health = health_app(self.host, lease=lambda: self.keeper.lease, unready=self._unready)
+        path = self._settings.node_path.strip("/")
+        app: ASGIApp = socketio.ASGIApp(self._server, other_asgi_app=health, socketio_path=path)
+        return uvicorn.Config(
+            OriginCheck(app, self._settings.origins),
+            host=self._settings.node_host,
+            port=self._settings.node_port,
+            ws=FindableWebSocketProtocol,
+            ws_per_message_deflate=False,
+            ws_ping_interval=None,
+            ws_max_size=MAX_PAYLOAD_BYTES,
+            timeout_graceful_shutdown=CLOSE_WITHIN,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+        )
+
+    def _unready(self) -> str | None:
+        if self._stopping.is_set():
+            return "the node is stopping"
+        return None if self.keeper.may_open() else "the node holds no confirmed lease: is Redis reachable?"
+
+    def _end(self, connection: Connection) -> None:
+        self._server.end(connection)
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        self._tasks.create_task(coroutine)
+
+
+class _Listener(uvicorn.Server):
+    """uvicorn without its own signal handlers: they would close the sockets before a word was said."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def run(settings: NodeSettings) -> None:
+    """Run a node until SIGTERM or SIGINT."""
+    await _prepare_store(settings)
+    async with open_sql_store(settings.store) as store:
+        lease_redis = HallRedis(settings.redis_url, random_bytes=secrets.token_bytes)
+        redis = HallRedis(settings.redis_url, random_bytes=secrets.token_bytes)
+        node = Node(settings, store, lease_redis, redis)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, node.stop)
+        try:
+            await node.serve()
+        finally:
+            await lease_redis.close()
+            await redis.close()
+
+
+async def _prepare_store(settings: NodeSettings) -> None:
+    if not settings.store_url:
+        await upgrade(settings.store)  # our own file: nobody else would do it
+    problem = await schema_problem(settings.store)
+    if problem is not None:
+        raise SystemExit(f"node {settings.node_name}: {problem}")
+
+
+def _lease_of(settings: NodeSettings) -> NodeLease:
+    return NodeLease(
+        node=NodeName(settings.node_name),
+        incarnation=_new_incarnation(),
+        url=settings.url,
+        path=settings.node_path,
+        probe_url=settings.probe_url,
+        timings=settings.timings.fingerprint,
+    )
+
+
+def _reconnect_window_ms(hosted: HostedRoom) -> int:
+    window = hosted.members.connections * 1000 // JOINS_A_SECOND
+    return min(MAX_WINDOW_MS, max(MIN_WINDOW_MS, window))
+
+
+def _new_incarnation() -> Incarnation:
+    return new_incarnation(secrets.token_bytes)
+
+
+def _wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def main() -> None:
+    """`python -m shard_node.app`"""
+    try:
+        settings = NodeSettings()
+    except ValidationError as error:
+        raise SystemExit(f"node: {error}") from None
+    set_up_logs(settings.node_name)
+    asyncio.run(run(settings))
+
+
+if __name__ == "__main__":
+    main()

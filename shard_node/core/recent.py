@@ -1,0 +1,80 @@
+"""The newest entries of a room, encoded: all that a returning member can be given (protocol, section 3).
+
+The bounds are those of a recovery, so what is not here is `too_far` by definition, and no join reads the store.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import msgspec
+
+from director.contract.ids import Seq
+from persistence.contract.messages import Entry, Kind
+from shard_node.contract.events import MAX_ANSWER_BYTES, MAX_RECOVERED
+
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(slots=True)
+class _Kept:
+    entry: Entry
+    encoded: bytes
+
+
+class RecentEntries:
+    """A contiguous run of entries up to the head: at most 500, and at most 256 KiB of JSON."""
+
+    def __init__(self, entries: Iterable[Entry], *, head: Seq) -> None:
+        self._kept: deque[_Kept] = deque()
+        self._size = 0
+        self.head = head
+        for entry in entries:
+            self._keep(entry)
+
+    @property
+    def first(self) -> Seq:
+        """The lowest number held; head + 1 if none is."""
+        return Seq(self.head - len(self._kept) + 1)
+
+    def append(self, entry: Entry) -> None:
+        """Add the next entry, and let go of the oldest beyond the bounds. Raises ValueError if a number is skipped."""
+        if entry.seq != self.head + 1:
+            raise ValueError(f"entry {entry.seq} does not follow {self.head}")
+        self.head = entry.seq
+        self._keep(entry)
+        if entry.kind is Kind.DELETE and isinstance(entry.target, int):
+            self._strike(Seq(entry.target))
+
+    def covers(self, after: Seq) -> bool:
+        """Whether everything with a number above `after` is held."""
+        return self.first - 1 <= after <= self.head
+
+    def after(self, seq: Seq, *, limit: int = MAX_RECOVERED) -> tuple[msgspec.Raw, ...]:
+        """The first `limit` entries above `seq`, encoded; call it for a covered `seq` only."""
+        start = seq + 1 - self.first
+        return tuple(msgspec.Raw(self._kept[i].encoded) for i in range(start, min(start + limit, len(self._kept))))
+
+    def last(self, count: int) -> tuple[msgspec.Raw, ...]:
+        """The last `count` entries, or as many as are held, encoded."""
+        return self.after(Seq(max(self.head - count, self.first - 1)), limit=count)
+
+    def entry(self, seq: Seq) -> Entry | None:
+        """The entry with this number, if it is held."""
+        return self._kept[seq - self.first].entry if self.first <= seq <= self.head else None
+
+    def _keep(self, entry: Entry) -> None:
+        encoded = _encode(entry)
+        self._kept.append(_Kept(entry, encoded))
+        self._size += len(encoded) + 1
+        while len(self._kept) > MAX_RECOVERED or (self._size > MAX_ANSWER_BYTES and len(self._kept) > 1):
+            self._size -= len(self._kept.popleft().encoded) + 1
+
+    def _strike(self, target: Seq) -> None:
+        if not self.first <= target <= self.head:
+            return
+        kept = self._kept[target - self.first]
+        self._size -= len(kept.encoded)
+        kept.entry = kept.entry.without_text()
+        kept.encoded = _encode(kept.entry)
+        self._size += len(kept.encoded)

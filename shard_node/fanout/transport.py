@@ -1,0 +1,25 @@
+"""uvicorn's WebSocket protocol, made findable: the ASGI scope's extensions name the protocol that serves it."""
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+EXTENSION = "lecturehall.transport"
+
+
+class FindableWebSocketProtocol(WebSocketsSansIOProtocol):
+    """Give this class to uvicorn as `ws=`."""
+
+    def handle_connect(self, event: Any) -> None:
+        super().handle_connect(event)
+        # the application's task was made by the line above and has not run yet
+        scope: Any = getattr(self, "scope", None)
+        if scope is not None:
+            scope["extensions"][EXTENSION] = self
+
+
+def transport_of(scope: Any) -> asyncio.Transport | None:
+    """The transport under an ASGI scope; None where another server class runs it (tests, plain HTTP)."""
+    protocol = (scope.get("extensions") or {}).get(EXTENSION)
+    return None if protocol is None else protocol.transport

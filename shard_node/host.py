@@ -1,0 +1,274 @@
+"""The rooms that this node owns: opened by fencing the store, ended when the store or the lease says so."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+
+import structlog
+
+from director.contract.errors import ControlPathUnavailable, ErrorCode, Refusal
+from director.contract.ids import Incarnation, LogId, NodeName, RoomId
+from director.contract.ownership import Claimed, Outrun, RoomOwners, RoomRecord
+from persistence.contract.messages import Draft
+from persistence.contract.store import Behind, Fenced, Opened, RoomHistory, RoomLog, StoreUnavailable
+from persistence.contract.writing import DraftWriter, Settled
+from shard_node.contract.events import MAX_ANSWER_BYTES, MAX_RECOVERED, Bye
+from shard_node.core.room import Disallowed, Room
+from shard_node.fanout.connection import Connection
+from shard_node.fanout.members import Member, Members
+from shard_node.fanout.packets import event_packet
+from shard_node.hosted_room import HostedRoom, OnOutcome
+
+OPEN_WITHIN = 3.0
+MAX_CLAIMS = 3
+
+_log = structlog.get_logger()
+
+
+class RoomHost:
+    """Opens, keeps and ends rooms. `may_open` is the lease guard's word, `end` disconnects a client in good order."""
+
+    def __init__(
+        self,
+        *,
+        node: NodeName,
+        log: RoomLog,
+        history: RoomHistory,
+        owners: RoomOwners,
+        writer: DraftWriter,
+        now: Callable[[], float],
+        new_log: Callable[[], LogId],
+        may_open: Callable[[], bool],
+        end: Callable[[Connection], None],
+    ) -> None:
+        self.node = node
+        self.incarnation = Incarnation("")
+        self._log = log
+        self._history = history
+        self._owners = owners
+        self._writer = writer
+        self._now = now
+        self._new_log = new_log
+        self._may_open = may_open
+        self._end = end
+        self._rooms: dict[RoomId, HostedRoom] = {}
+        self._opening: dict[RoomId, asyncio.Task[HostedRoom]] = {}
+        self._closing: dict[RoomId, asyncio.Task[None]] = {}
+        self._reported: dict[RoomId, int] = {}
+
+    def __iter__(self) -> Iterator[HostedRoom]:
+        return iter(list(self._rooms.values()))
+
+    def __len__(self) -> int:
+        return len(self._rooms)
+
+    def room_of(self, room: RoomId) -> HostedRoom | None:
+        """The room, if it is open here."""
+        return self._rooms.get(room)
+
+    # opening
+
+    async def open(self, room: RoomId, record: RoomRecord | None = None) -> HostedRoom:
+        """The room, opened if need be; one opening at a time for each room. Without `record` Redis is asked for it.
+
+        Raises Refusal: NOT_OWNER if another owns it, OWNER_UNCONFIRMED if nobody can say, STORE_UNAVAILABLE if the
+        store does not open it within 3 s. A caller that is cancelled leaves the opening to the others."""
+        hosted = self._rooms.get(room)
+        if hosted is not None:
+            return hosted
+        task = self._opening.get(room)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._open(room, record), name=f"open {room}")
+            self._opening[room] = task
+            task.add_done_callback(lambda done: self._opened(room, done))
+        return await asyncio.shield(task)
+
+    def _opened(self, room: RoomId, task: asyncio.Task[HostedRoom]) -> None:
+        del self._opening[room]
+        if not task.cancelled():
+            task.exception()  # taken by whoever waits; nobody may
+
+    async def _open(self, room: RoomId, record: RoomRecord | None) -> HostedRoom:
+        closing = self._closing.get(room)
+        if closing is not None:
+            await closing
+            record = None
+        if not self._may_open():
+            raise Refusal(
+                ErrorCode.OWNER_UNCONFIRMED, "the node cannot confirm its lease now; try again", retry_after_ms=1000
+            )
+        incarnation = self.incarnation
+        try:
+            async with asyncio.timeout(OPEN_WITHIN):
+                if record is None:
+                    record = await self._owners.room_record(room)
+                if record is None or (record.owner, record.incarnation) != (self.node, incarnation):
+                    raise _not_owner(room)
+                hosted = await self._fence(record)
+        except ControlPathUnavailable as error:
+            raise Refusal(
+                ErrorCode.OWNER_UNCONFIRMED, "who owns the room cannot be confirmed now; try again", retry_after_ms=1000
+            ) from error
+        except (StoreUnavailable, TimeoutError) as error:
+            _log.warning("room_not_opened", room=room, why=repr(error))
+            raise Refusal(
+                ErrorCode.STORE_UNAVAILABLE, "the store does not open the room now; try again", retry_after_ms=1000
+            ) from error
+        if incarnation != self.incarnation or not self._may_open():
+            raise _not_owner(room)
+        self._rooms[room] = hosted
+        _log.info("room_opened", room=room, epoch=hosted.room.epoch, head=hosted.room.head)
+        return hosted
+
+    async def _fence(self, record: RoomRecord) -> HostedRoom:
+        for _ in range(MAX_CLAIMS):
+            opened = await self._log.open_room(
+                record.room, epoch=record.epoch, incarnation=record.incarnation, fresh_log=self._new_log()
+            )
+            match opened:
+                case Opened(state):
+                    page = await self._history.read_before(
+                        record.room, before=None, limit=MAX_RECOVERED, max_bytes=MAX_ANSWER_BYTES
+                    )
+                    room = Room(record.room, state, page.entries)
+                    return HostedRoom(record, room, Members(), empty_since=self._now())
+                case Behind(epoch):
+                    answer = await self._owners.renew_claim(
+                        record.room,
+                        node=record.owner,
+                        incarnation=record.incarnation,
+                        epoch=record.epoch,
+                        floor=epoch,
+                    )
+                    match answer:
+                        case Claimed(renewed):
+                            record = renewed
+                        case Outrun():
+                            raise _not_owner(record.room)
+        raise _not_owner(record.room)
+
+    # members
+
+    def add(self, hosted: HostedRoom, member: Member) -> None:
+        """Register a member in the step in which it is told the head."""
+        hosted.members.add(member)
+        hosted.empty_since = None
+
+    def remove(self, hosted: HostedRoom, connection: Connection) -> None:
+        """A connection left; idempotent."""
+        member = hosted.members.member_of(connection)
+        hosted.members.remove(connection)
+        if member is not None and not hosted.members.has(member.author.id):
+            hosted.forget_bucket(member.author.id)
+        if not hosted.members.connections and hosted.empty_since is None:
+            hosted.empty_since = self._now()
+
+    def changed_counts(self) -> dict[RoomId, int]:
+        """Members of the rooms in which their number differs from what was last reported."""
+        counts = {room: len(hosted.members) for room, hosted in self._rooms.items()}
+        return {room: count for room, count in counts.items() if self._reported.get(room) != count}
+
+    def note_reported(self, counts: dict[RoomId, int]) -> None:
+        """The director has been told these."""
+        self._reported = {room: n for room, n in {**self._reported, **counts}.items() if room in self._rooms}
+
+    # messages
+
+    def post(self, hosted: HostedRoom, draft: Draft, on_outcome: OnOutcome) -> Disallowed | None:
+        """Put a draft to the store, behind all that were posted before; `on_outcome` is called once, later.
+
+        Raises Refusal with BUSY if too many wait. A draft that the room's mode forbids is answered with Disallowed, and
+        not put."""
+        match hosted.room.post(draft, self._now()):
+            case Disallowed() as disallowed:
+                return disallowed
+            case _:
+                pass
+        hosted.wait_for(draft, on_outcome)
+        record = hosted.record
+        if not self._writer.put(record.room, draft, epoch=hosted.room.epoch, incarnation=record.incarnation):
+            hosted.give_up(draft)
+            raise Refusal(ErrorCode.BUSY, "the node has too many messages waiting; try again", retry_after_ms=500)
+        return None
+
+    def settled(self, settled: Settled) -> None:
+        """Take the store's word for one room's batch: answers first, then one frame, in one step."""
+        hosted = self._rooms.get(settled.room)
+        if hosted is None or hosted.room.epoch != settled.epoch:
+            return
+        try:
+            hosted.settle(settled.results, self._now())
+        except ValueError:
+            _log.exception("log_out_of_step", room=settled.room)
+            self.drop(settled.room, ErrorCode.NOT_OWNER)
+            return
+        if any(isinstance(outcome, Fenced) for _, outcome in settled.results):
+            _log.warning("room_fenced", room=settled.room, epoch=settled.epoch)
+            self.drop(settled.room, ErrorCode.NOT_OWNER)
+
+    # ending
+
+    def drop(self, room: RoomId, code: ErrorCode, *, retry_after_ms: int = 0) -> None:
+        """End a room that is no longer this node's: its members are sent back to the director. Idempotent."""
+        hosted = self._rooms.pop(room, None)
+        if hosted is None:
+            return
+        hosted.fail_waiting(code, "this node no longer serves the room; ask the director")
+        self._writer.forget(room, epoch=hosted.room.epoch)
+        for member in hosted.members:
+            self.bye(member.connection, code, retry_after_ms=retry_after_ms)
+        _log.info("room_dropped", room=room, epoch=hosted.room.epoch, code=code)
+
+    def drop_all(self, code: ErrorCode, *, retry_after_ms: int = 0) -> None:
+        """End all rooms."""
+        for room in list(self._rooms):
+            self.drop(room, code, retry_after_ms=retry_after_ms)
+
+    def bye(self, connection: Connection, code: ErrorCode, *, retry_after_ms: int = 0) -> None:
+        """Tell a client why and what to do, and disconnect it."""
+        connection.write(event_packet("bye", Bye(code, code.action, retry_after_ms)))
+        self._end(connection)
+
+    async def close_idle(self, linger: float) -> None:
+        """Close the rooms that nobody has been in for `linger` seconds, and remove their records; their logs stay."""
+        now = self._now()
+        idle = [h for h in self._rooms.values() if h.is_idle and now - (h.empty_since or now) >= linger]
+        for hosted in idle:
+            room = hosted.record.room
+            del self._rooms[room]
+            self._writer.forget(room, epoch=hosted.room.epoch)
+            task = asyncio.get_running_loop().create_task(self._release(hosted.record, hosted.room.epoch))
+            self._closing[room] = task
+        for hosted in idle:
+            room = hosted.record.room
+            await self._closing[room]
+            del self._closing[room]
+
+    async def _release(self, record: RoomRecord, epoch: int) -> None:
+        try:
+            await self._owners.release(
+                record.room, node=record.owner, incarnation=record.incarnation, epoch=record.epoch
+            )
+        except ControlPathUnavailable:
+            # the record stays: the next one who comes finds it, and the room opens again
+            _log.warning("release_unanswered", room=record.room, epoch=epoch)
+        else:
+            _log.info("room_closed", room=record.room, epoch=epoch)
+
+    async def confirm_rows(self) -> None:
+        """Ask the store whether the rooms are still ours, and drop those that are not. Raises StoreUnavailable."""
+        states = await self._log.row_states(list(self._rooms))
+        for room, hosted in list(self._rooms.items()):
+            state = states.get(room)
+            if state is not None and (state.epoch, state.incarnation) != (
+                hosted.room.epoch,
+                hosted.record.incarnation,
+            ):
+                self.drop(room, ErrorCode.NOT_OWNER)
+
+    def records(self) -> Sequence[RoomRecord]:
+        """The records of all open rooms, as this node holds them."""
+        return [hosted.record for hosted in self._rooms.values()]
+
+
+def _not_owner(room: RoomId) -> Refusal:
+    return Refusal(ErrorCode.NOT_OWNER, f"this node does not own {room}; ask the director")

@@ -1,0 +1,195 @@
+"""What a member may ask of its room: who may, what it needs, and what the ack says (protocol, section 4)."""
+
+import unicodedata
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from director.contract.errors import ErrorCode, Refusal
+from director.contract.ids import Seq, UserId
+from persistence.contract.messages import Draft, Kind
+from persistence.contract.store import (
+    Appended,
+    Duplicate,
+    Fenced,
+    Outcome,
+    Page,
+    RoomHistory,
+    StoreUnavailable,
+    Unfounded,
+    Unsettled,
+)
+from shard_node.contract.events import (
+    MAX_ANSWER_BYTES,
+    MAX_TEXT_LENGTH,
+    REACTIONS,
+    Changed,
+    DeleteRequest,
+    Done,
+    HistoryPage,
+    HistoryRequest,
+    Members,
+    MembersRequest,
+    ModeRequest,
+    NoticeRequest,
+    ReactRequest,
+    SendRequest,
+)
+from shard_node.core.room import Disallowed
+from shard_node.fanout.members import Member
+from shard_node.host import RoomHost
+from shard_node.hosted_room import HostedRoom
+
+Request = SendRequest | HistoryRequest | DeleteRequest | NoticeRequest | ModeRequest | ReactRequest | MembersRequest
+Answer = Callable[[Any], None]
+Later = Callable[[Answer, Coroutine[Any, Any, Any]], None]
+
+REQUESTS: Mapping[str, type[Request]] = {
+    "send": SendRequest,
+    "history": HistoryRequest,
+    "delete": DeleteRequest,
+    "notice": NoticeRequest,
+    "mode": ModeRequest,
+    "react": ReactRequest,
+    "members": MembersRequest,
+}
+
+
+class RoomRequests:
+    """Acts on a checked request. `later` answers with what a coroutine gives or with the Refusal that it raises."""
+
+    def __init__(self, host: RoomHost, history: RoomHistory, later: Later) -> None:
+        self._host = host
+        self._history = history
+        self._later = later
+
+    def act(self, hosted: HostedRoom, member: Member, request: Request, answer: Answer) -> None:
+        """Answer once, now or later; or raise Refusal. Nothing waits before a draft stands in the room's order."""
+        match request:
+            case SendRequest():
+                self._post(hosted, _message_of(member, request), answer)
+            case DeleteRequest():
+                draft = Draft(request.cid, member.author, Kind.DELETE, target=Seq(request.target))
+                self._post(hosted, draft, answer)
+            case NoticeRequest():
+                _staff_only(member, "put up a notice")
+                text = None if request.text is None else _tidy(request.text)
+                self._post(hosted, Draft(_tidy_cid(request.cid), member.author, Kind.NOTICE, text=text), answer)
+            case ModeRequest():
+                _staff_only(member, "change who may send")
+                draft = Draft(request.cid, member.author, Kind.MODE, mode=request.mode, slow_ms=request.slow_ms)
+                self._post(hosted, draft, answer)
+            case HistoryRequest():
+                self._later(answer, self._read(hosted, request))
+            case ReactRequest():
+                if request.emoji not in REACTIONS:
+                    raise Refusal(ErrorCode.BAD_REQUEST, f"reactions of this room are {' '.join(REACTIONS)}")
+                hosted.reactions[request.emoji] += 1
+                answer(Done())
+            case MembersRequest():
+                _staff_only(member, "list the members")
+                after = None if request.after is None else UserId(request.after)
+                members, more = hosted.members.page(after=after, limit=request.limit)
+                answer(Members(members, more))
+
+    def _post(self, hosted: HostedRoom, draft: Draft, answer: Answer) -> None:
+        _tidy_cid(draft.cid)
+
+        def settled(outcome: Outcome | Refusal) -> None:
+            try:
+                answer(changed_of(draft, outcome))
+            except Refusal as refusal:
+                answer(refusal.shape)
+
+        disallowed = self._host.post(hosted, draft, settled)
+        if disallowed is not None:
+            self._later(answer, self._earlier_result(hosted, draft, disallowed))
+
+    async def _earlier_result(self, hosted: HostedRoom, draft: Draft, disallowed: Disallowed) -> Changed:
+        """What the room refuses now may be the retry of something that it took before."""
+        found = await self._find(hosted, draft)
+        if found is None:
+            wait_ms = round(disallowed.wait * 1000)
+            raise Refusal(disallowed.code, disallowed.message, retry_after_ms=wait_ms)
+        return changed_of(draft, found)
+
+    async def _find(self, hosted: HostedRoom, draft: Draft) -> Duplicate | None:
+        try:
+            return await self._history.find(hosted.record.room, author=draft.by.id, cid=draft.cid)
+        except StoreUnavailable as error:
+            raise _store_unavailable() from error
+
+    async def _read(self, hosted: HostedRoom, request: HistoryRequest) -> HistoryPage:
+        if request.before is not None and request.after is not None:
+            raise Refusal(ErrorCode.BAD_REQUEST, "history goes before or after a number, not both")
+        room, limit = hosted.record.room, request.limit
+        try:
+            page: Page
+            if request.after is not None:
+                page = await self._history.read_after(
+                    room, after=Seq(request.after), limit=limit, max_bytes=MAX_ANSWER_BYTES
+                )
+            else:
+                before = None if request.before is None else Seq(request.before)
+                page = await self._history.read_before(room, before=before, limit=limit, max_bytes=MAX_ANSWER_BYTES)
+        except StoreUnavailable as error:
+            raise _store_unavailable() from error
+        # the store may have committed what no member has been shown yet
+        head = hosted.room.head
+        entries = tuple(entry for entry in page.entries if entry.seq <= head)
+        return HistoryPage(entries, page.more)
+
+
+def changed_of(draft: Draft, outcome: Outcome | Refusal) -> Changed:
+    """The ack for what became of a draft. Raises Refusal where it came to nothing."""
+    match outcome:
+        case Appended(entry, epoch):
+            return Changed(entry.seq, epoch, entry.at, dup=False)
+        case Duplicate(seq, epoch, at, digest):
+            if digest != draft.digest:
+                raise Refusal(ErrorCode.BAD_REQUEST, "this cid was used for something else; take a new one")
+            return Changed(seq, epoch, at, dup=True)
+        case Fenced():
+            raise Refusal(ErrorCode.NOT_OWNER, "this node no longer serves the room; ask the director")
+        case Unfounded("not_author"):
+            raise Refusal(ErrorCode.FORBIDDEN, "only its author and staff may delete an entry")
+        case Unfounded():
+            raise Refusal(ErrorCode.BAD_REQUEST, "there is no such message in this room")
+        case Unsettled():
+            raise _store_unavailable()
+        case Refusal():
+            raise outcome
+
+
+def _message_of(member: Member, request: SendRequest) -> Draft:
+    reply_to = None if request.reply_to is None else Seq(request.reply_to)
+    return Draft(request.cid, member.author, Kind(request.kind), text=_tidy(request.text), reply_to=reply_to)
+
+
+def _tidy(text: str) -> str:
+    tidy = unicodedata.normalize("NFC", text)
+    if not 1 <= len(tidy) <= MAX_TEXT_LENGTH:
+        raise Refusal(ErrorCode.BAD_REQUEST, f"text has 1 to {MAX_TEXT_LENGTH} characters, not {len(tidy)}")
+    _storable(tidy, "text")
+    return tidy
+
+
+def _tidy_cid(cid: str) -> str:
+    _storable(cid, "cid")
+    return cid
+
+
+def _storable(text: str, what: str) -> None:
+    """Half of a surrogate pair has no UTF-8, and PostgreSQL keeps no NUL."""
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise Refusal(ErrorCode.BAD_REQUEST, f"{what} holds a character that is none")
+
+
+def _staff_only(member: Member, deed: str) -> None:
+    if not member.author.role.is_staff:
+        raise Refusal(ErrorCode.FORBIDDEN, f"only lecturers and assistants may {deed}")
+
+
+def _store_unavailable() -> Refusal:
+    return Refusal(
+        ErrorCode.STORE_UNAVAILABLE, "the store does not answer; try again with the same cid", retry_after_ms=1000
+    )
