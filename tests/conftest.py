@@ -1,0 +1,14 @@
+"""What all tests share."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.fleet import Fleet, running_fleet
+
+
+@pytest.fixture(scope="session")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """A fleet of two nodes that a whole session of tests shares; a test that kills starts its own."""
+    with running_fleet(nodes=2, data=tmp_path_factory.mktemp("hall") / "data") as running:
+        yield running
