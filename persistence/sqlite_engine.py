@@ -1,0 +1,85 @@
+"""SQLite as an engine: one file that the nodes of one host share (design, section 3).
+
+1. Every writing transaction starts with BEGIN IMMEDIATE, so what it reads is what it writes upon. Left alone, neither
+   SQLAlchemy nor the driver sends any BEGIN before the first SELECT, and another process can fence the room between
+   the check of its owner and the insert.
+2. A commit is on the disk when it returns: WAL with synchronous=FULL.
+3. Readers have connections of their own that never ask for the write lock; in WAL they and the writer do not wait for
+   each other.
+"""
+
+import sqlite3
+
+from sqlalchemy import Connection, event
+from sqlalchemy.engine import URL
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+MAX_READERS = 4
+MAX_WRITER_CACHE_KIB = 16 * 1024
+
+_COMMITTED_NOTHING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL})
+
+
+def open_writer(url: URL, *, lock_timeout: float) -> AsyncEngine:
+    """One connection, whose transactions wait up to `lock_timeout` seconds for the file's write lock and then hold it
+    from their BEGIN on. Makes the file if it is not there."""
+    engine = create_async_engine(url, pool_size=1, max_overflow=0, connect_args={"timeout": lock_timeout})
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def prepare(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+        _leave_begin_to_us(connection)
+        _run(
+            connection,
+            "PRAGMA journal_mode=WAL",
+            "PRAGMA synchronous=FULL",
+            "PRAGMA foreign_keys=ON",
+            f"PRAGMA cache_size=-{MAX_WRITER_CACHE_KIB}",
+        )
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def take_write_lock(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def open_reader(url: URL, *, lock_timeout: float) -> AsyncEngine:
+    """A few connections that cannot write."""
+    engine = create_async_engine(
+        url,
+        pool_size=MAX_READERS,
+        max_overflow=0,
+        pool_timeout=lock_timeout,
+        connect_args={"timeout": lock_timeout},
+        isolation_level="AUTOCOMMIT",
+        skip_autocommit_rollback=True,
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def prepare(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+        _run(connection, "PRAGMA query_only=ON")
+
+    return engine
+
+
+def committed_nothing(error: DBAPIError) -> bool:
+    """Whether a COMMIT that failed so is certain to have committed nothing: the lock was not had, or the disk is full.
+
+    After an error of the disk itself the commit may still be found in the WAL by whoever opens the file next.
+    """
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in _COMMITTED_NOTHING
+
+
+def _leave_begin_to_us(connection: DBAPIConnection) -> None:
+    connection.isolation_level = None
+
+
+def _run(connection: DBAPIConnection, *statements: str) -> None:
+    cursor = connection.cursor()
+    for statement in statements:
+        cursor.execute(statement)
+    cursor.close()

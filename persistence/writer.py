@@ -1,0 +1,272 @@
+"""The batch writer: one task a node that commits the drafts of all its rooms (design, section 4).
+
+1. A draft into a room that was idle is committed at once; under load, batches start at least a tick apart.
+2. All rooms with waiting drafts go into one transaction. While the store cannot do it, their drafts go back to where
+   they stood, and those that have waited too long are Unsettled.
+3. A commit whose answer is lost is *unclear*: exactly the same batch is appended again until the store says what became
+   of it, and until then its room's later drafts wait.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from director.contract.ids import Epoch, Incarnation, RoomId, Seq
+from persistence.contract.messages import Draft
+from persistence.contract.store import (
+    Appended,
+    Fenced,
+    Outcome,
+    OutcomeUnknown,
+    RoomBatch,
+    RoomLog,
+    StoreUnavailable,
+    Unsettled,
+)
+from persistence.contract.writing import OnSettled, Settled
+from persistence.core.redo import results_over_both_tries
+
+
+@dataclass(frozen=True, slots=True)
+class WriterLimits:
+    """What a writer takes at most. `max_wait` is how long a draft waits for a store that is out. Spans in seconds."""
+
+    max_waiting: int = 10_000
+    max_batch_drafts: int = 64
+    max_batch_bytes: int = 32 * 1024
+    tick: float = 0.02
+    max_wait: float = 3.0
+    first_retry: float = 0.05
+    max_retry: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    draft: Draft
+    epoch: Epoch
+    incarnation: Incarnation
+    size: int
+    put_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """A room's batch as it was taken from its queue."""
+
+    batch: RoomBatch
+    waiting: tuple[_Waiting, ...]
+
+
+@dataclass(slots=True)
+class _Lost:
+    """A room that was let go while its batch was on its way: what is to be Fenced when that is settled."""
+
+    epoch: Epoch
+    waiting: list[_Waiting] = field(default_factory=list)
+
+
+class BatchWriter:
+    """A DraftWriter over a RoomLog.
+
+    `run` it in one task, or `step` it by hand. `on_settled` is called from within `step` and `forget`, per room in the
+    order in which drafts were put; it may call `put` and `forget`. `wall_ms` is the Unix time that entries carry, `now`
+    a monotonic clock in seconds.
+    """
+
+    def __init__(
+        self,
+        log: RoomLog,
+        on_settled: OnSettled,
+        *,
+        wall_ms: Callable[[], int],
+        now: Callable[[], float],
+        limits: WriterLimits | None = None,
+    ) -> None:
+        self._log = log
+        self._on_settled = on_settled
+        self._wall_ms = wall_ms
+        self._now = now
+        self._limits = limits or WriterLimits()
+        self._queues: dict[RoomId, deque[_Waiting]] = {}
+        self._in_flight: dict[RoomId, _Cut] = {}
+        self._unclear: dict[RoomId, _Cut] = {}
+        self._lost: dict[RoomId, _Lost] = {}
+        self._settled_to: dict[RoomId, tuple[Epoch, Seq]] = {}
+        self._taken = 0
+        self._next_start_at = 0.0
+        self._retry_in = 0.0
+        self._closing = False
+        self._ended = False
+        self._changed = asyncio.Event()
+
+    @property
+    def waiting(self) -> int:
+        """How many drafts have been taken and have no outcome yet."""
+        return self._taken
+
+    def put(self, room: RoomId, draft: Draft, *, epoch: Epoch, incarnation: Incarnation) -> bool:
+        """Take a draft; False, and nothing is taken, if as many as the bound allows are waiting, or after `close`."""
+        if self._closing or self._taken >= self._limits.max_waiting:
+            return False
+        size = len((draft.text or "").encode(errors="replace"))
+        self._queues.setdefault(room, deque()).append(_Waiting(draft, epoch, incarnation, size, self._now()))
+        self._taken += 1
+        self._changed.set()
+        return True
+
+    def forget(self, room: RoomId, *, epoch: Epoch) -> None:
+        """Let go of a room that is closed or lost: what waits is Fenced with `epoch`, and so is a batch whose commit is
+        unclear. A batch on its way to the store gets its true outcome first. Nothing of the room is kept afterwards."""
+        self._settled_to.pop(room, None)
+        waiting = self._queues.pop(room, deque())
+        if room in self._in_flight:
+            self._lost.setdefault(room, _Lost(epoch)).waiting += waiting
+            return
+        unclear = self._unclear.pop(room, None)
+        self._refuse(room, [*(unclear.waiting if unclear else ()), *waiting], Fenced(epoch))
+
+    async def run(self) -> None:
+        """Commit drafts as they come, until closed and empty. Ends with what the store raises beyond its contract."""
+        while not self._ended and not (self._closing and self._taken == 0):
+            await self.step()
+
+    async def step(self) -> None:
+        """Wait for drafts and for their turn, append them once, and settle what the store decided.
+
+        Cancelled while the store is at work, the batch is unclear; the next step settles it.
+        """
+        while not self._has_work:
+            self._changed.clear()
+            if self._closing:
+                return
+            await self._changed.wait()
+        if (delay := self._next_start_at - self._now()) > 0:
+            await asyncio.sleep(delay)
+        if self._has_work:
+            await self._append_once()
+
+    async def close(self, *, within: float) -> None:
+        """Take nothing more and let `run`, which must be running, commit what waits; returns when that is done.
+
+        After `within` seconds the drafts still waiting are Unsettled. A batch that is on its way to the store then, or
+        whose commit is unclear, gets no outcome, for none is known.
+        """
+        self._closing = True
+        self._changed.set()
+        try:
+            async with asyncio.timeout(within):
+                while self._taken:
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            self._ended = True
+            for room in list(self._queues):
+                self._refuse(room, self._queues.pop(room, ()), Unsettled("the node stops"))
+
+    @property
+    def _has_work(self) -> bool:
+        return bool(self._queues or self._unclear)
+
+    async def _append_once(self) -> None:
+        started_at = self._now()
+        self._next_start_at = started_at + self._limits.tick
+        redone, self._unclear = self._unclear, {}
+        cuts = {room: self._cut(room) for room in list(self._queues) if room not in redone}
+        self._in_flight = redone | cuts
+        try:
+            outcomes = await self._log.append_batch([cut.batch for cut in self._in_flight.values()])
+        except OutcomeUnknown as error:
+            self._hold(self._in_flight)
+            self._back_off(str(error))
+        except StoreUnavailable as error:
+            self._hold(redone)
+            self._put_back(cuts)
+            self._back_off(str(error))
+        except asyncio.CancelledError:
+            self._hold(self._in_flight)
+            raise
+        else:
+            self._retry_in = 0.0
+            self._settle(outcomes, redone)
+        lost, self._lost = self._lost, {}
+        for room, it in lost.items():
+            self._refuse(room, it.waiting, Fenced(it.epoch))
+
+    def _cut(self, room: RoomId) -> _Cut:
+        """Take the first drafts of one owner from a room's queue, as many as a batch may hold."""
+        queue = self._queues[room]
+        first, size, taken = queue[0], 0, list[_Waiting]()
+        while queue and len(taken) < self._limits.max_batch_drafts:
+            it = queue[0]
+            size += it.size
+            same_owner = (it.epoch, it.incarnation) == (first.epoch, first.incarnation)
+            if taken and (size > self._limits.max_batch_bytes or not same_owner):
+                break
+            taken.append(queue.popleft())
+        if not queue:
+            del self._queues[room]
+        drafts = tuple(it.draft for it in taken)
+        return _Cut(RoomBatch(room, first.epoch, first.incarnation, self._wall_ms(), drafts), tuple(taken))
+
+    def _hold(self, cuts: Mapping[RoomId, _Cut]) -> None:
+        """Keep batches whose commit is unclear as they are."""
+        self._in_flight = {}
+        for room, cut in cuts.items():
+            if room in self._lost:
+                self._lost[room].waiting[:0] = cut.waiting
+            else:
+                self._unclear[room] = cut
+
+    def _put_back(self, cuts: Mapping[RoomId, _Cut]) -> None:
+        """Return drafts of which nothing was committed to the heads of their queues."""
+        for room, cut in cuts.items():
+            if room in self._lost:
+                self._lost[room].waiting[:0] = cut.waiting
+            else:
+                self._queues.setdefault(room, deque()).extendleft(reversed(cut.waiting))
+
+    def _back_off(self, why: str) -> None:
+        """Let the store rest, and give up what has waited too long for it where nothing unclear stands before."""
+        limits = self._limits
+        self._retry_in = min(max(limits.first_retry, 2 * self._retry_in), limits.max_retry)
+        now = self._now()
+        self._next_start_at = now + self._retry_in
+        for room in [room for room in self._queues if room not in self._unclear]:
+            # what is told of one room may make the host forget another
+            queue, late = self._queues.get(room, deque()), list[_Waiting]()
+            while queue and queue[0].put_at + limits.max_wait <= now:
+                late.append(queue.popleft())
+            if late and not queue:
+                del self._queues[room]
+            self._refuse(room, late, Unsettled(why))
+
+    def _settle(self, outcomes: Mapping[RoomId, tuple[Outcome, ...]], redone: Mapping[RoomId, _Cut]) -> None:
+        while self._in_flight:
+            # one by one, for the same reason
+            room = next(iter(self._in_flight))
+            batch = self._in_flight.pop(room).batch
+            settled_to = self._settled_to_of(room, batch.epoch)
+            if room in redone:
+                results = results_over_both_tries(batch, outcomes[room], settled_to=settled_to)
+            else:
+                results = tuple(zip(batch.drafts, outcomes[room], strict=True))
+            numbers = [outcome.entry.seq for _, outcome in results if isinstance(outcome, Appended)]
+            if numbers and room not in self._lost:
+                self._settled_to[room] = (batch.epoch, max(numbers))
+            self._deliver(room, batch.epoch, results)
+
+    def _settled_to_of(self, room: RoomId, epoch: Epoch) -> Seq:
+        """The last number that this writer knows to be settled in an epoch of its own; 0 if there is none."""
+        its_epoch, seq = self._settled_to.get(room, (epoch, Seq(0)))
+        return seq if its_epoch == epoch else Seq(0)
+
+    def _refuse(self, room: RoomId, waiting: Iterable[_Waiting], outcome: Fenced | Unsettled) -> None:
+        for epoch, some in groupby(waiting, key=lambda it: it.epoch):
+            self._deliver(room, epoch, tuple((it.draft, outcome) for it in some))
+
+    def _deliver(self, room: RoomId, epoch: Epoch, results: tuple[tuple[Draft, Outcome], ...]) -> None:
+        self._taken -= len(results)
+        self._changed.set()
+        self._on_settled(Settled(room, epoch, results))

@@ -1,0 +1,453 @@
+"""The batch writer: when it commits, what it does while the store is out or unclear, and how it ends. Virtual time."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from director.contract.ids import Epoch, Incarnation, RoomId
+from persistence.contract.messages import Draft
+from persistence.contract.store import Appended, Duplicate, Fenced, RoomBatch, Unsettled
+from persistence.contract.writing import Settled
+from persistence.store_memory import MemoryStore
+from persistence.writer import BatchWriter, WriterLimits
+from tests.support.stores import (
+    NODE,
+    ONE,
+    ROOM,
+    FailingLog,
+    Settlements,
+    all_entries,
+    append,
+    deleted,
+    numbers,
+    open_room,
+    said,
+)
+from tests.support.stores import Store as AnyStore
+from tests.support.virtual_time import in_virtual_time
+
+OTHER_ROOM = RoomId("physics-7")
+
+
+class Bench:
+    """A writer over a memory store that fails on demand, and all that it has settled."""
+
+    def __init__(self, limits: WriterLimits | None = None) -> None:
+        self.store: AnyStore = MemoryStore()
+        self.log = FailingLog(self.store)
+        self.settled = Settlements()
+        self.clock = asyncio.get_running_loop().time
+        self.started_at = self.clock()
+        self.writer = BatchWriter(
+            self.log,
+            self.settled,
+            wall_ms=lambda: int(self.clock() * 1000),
+            now=self.clock,
+            limits=limits,
+        )
+
+    @property
+    def elapsed(self) -> float:
+        return round(self.clock() - self.started_at, 6)
+
+    def put(self, draft: Draft, room: RoomId = ROOM, *, epoch: int = 1, incarnation: str = NODE) -> bool:
+        return self.writer.put(room, draft, epoch=Epoch(epoch), incarnation=Incarnation(incarnation))
+
+    async def until_empty(self) -> None:
+        while self.writer.waiting:
+            await self.writer.step()
+
+    def batches(self) -> list[list[tuple[RoomId, list[str]]]]:
+        """What went into each transaction."""
+        return [[(it.room, [draft.cid for draft in it.drafts]) for it in append] for append in self.log.appends]
+
+
+async def bench(limits: WriterLimits | None = None) -> Bench:
+    made = Bench(limits)
+    await open_room(made.store)
+    await open_room(made.store, OTHER_ROOM)
+    return made
+
+
+@asynccontextmanager
+async def running(writer: BatchWriter) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(writer.run())
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@in_virtual_time
+async def test_the_first_draft_into_an_idle_room_is_committed_at_once() -> None:
+    it = await bench()
+    await asyncio.sleep(5)
+    before = it.elapsed
+    it.put(said("a"))
+    await it.writer.step()
+    assert it.elapsed == before
+    assert numbers([outcome for _, outcome in it.settled.of()]) == [1]
+
+
+@in_virtual_time
+async def test_under_load_transactions_start_a_tick_apart_and_take_all_that_came_meanwhile() -> None:
+    it = await bench()
+    it.put(said("a"))
+    await it.writer.step()
+    it.put(said("b"))
+    it.put(said("c"), OTHER_ROOM)
+    it.put(said("d"))
+    await it.writer.step()
+    assert it.elapsed == 0.02
+    assert it.batches() == [[(ROOM, ["a"])], [(ROOM, ["b", "d"]), (OTHER_ROOM, ["c"])]]
+
+
+@in_virtual_time
+async def test_a_batch_keeps_to_its_number_of_drafts_and_of_bytes() -> None:
+    it = await bench(WriterLimits(max_batch_drafts=3, max_batch_bytes=1000))
+    for i in range(5):
+        it.put(said(f"few{i}", "x"))
+    for i in range(4):
+        it.put(said(f"big{i}", "가" * 150), OTHER_ROOM)
+    it.put(said("huge", "x" * 2000), OTHER_ROOM)
+    await it.until_empty()
+    assert it.batches() == [
+        [(ROOM, ["few0", "few1", "few2"]), (OTHER_ROOM, ["big0", "big1"])],
+        [(ROOM, ["few3", "few4"]), (OTHER_ROOM, ["big2", "big3"])],
+        [(OTHER_ROOM, ["huge"])],
+    ]
+
+
+@in_virtual_time
+async def test_drafts_for_two_owners_never_share_a_batch() -> None:
+    it = await bench()
+    await open_room(it.store, epoch=2)
+    it.put(said("old"), epoch=1)
+    it.put(said("new"), epoch=2)
+    it.put(said("stray"), epoch=2, incarnation="inc-9")
+    await it.until_empty()
+    assert it.batches() == [[(ROOM, ["old"])], [(ROOM, ["new"])], [(ROOM, ["stray"])]]
+    outcomes = [outcome for _, outcome in it.settled.of()]
+    assert outcomes[0] == Fenced(Epoch(2))
+    assert isinstance(outcomes[1], Appended)
+    assert outcomes[2] == Fenced(Epoch(2))
+
+
+@in_virtual_time
+async def test_a_room_is_not_cut_again_before_its_former_batch_is_settled() -> None:
+    it = await bench()
+    it.log.plans.append("held")
+    async with running(it.writer):
+        it.put(said("a"))
+        await it.log.started.wait()
+        it.put(said("b"))
+        await asyncio.sleep(1)
+        assert len(it.log.appends) == 1
+        it.log.release.set()
+        await it.writer.close(within=1)
+    assert [cid for cid, _ in it.settled.of()] == ["a", "b"]
+
+
+@in_virtual_time
+async def test_no_more_drafts_are_taken_than_the_bound_allows() -> None:
+    it = await bench(WriterLimits(max_waiting=3))
+    it.log.always = "out"
+    assert [it.put(said(f"c{i}")) for i in range(5)] == [True, True, True, False, False]
+    assert it.writer.waiting == 3
+    await it.until_empty()
+    assert it.put(said("later"))
+
+
+@in_virtual_time
+async def test_a_store_that_is_out_for_a_moment_is_tried_again_and_nothing_is_lost_or_re_ordered() -> None:
+    it = await bench()
+    it.log.plans.extend(["out", "out", "out"])
+    it.put(said("a"))
+    await it.writer.step()
+    it.put(said("b"))
+    await it.until_empty()
+    assert [(cid, numbers([outcome])) for cid, outcome in it.settled.of()] == [("a", [1]), ("b", [2])]
+    assert it.elapsed == 0.35  # 0.05 + 0.1 + 0.2
+
+
+@in_virtual_time
+async def test_drafts_that_come_back_from_a_store_that_is_out_stand_before_those_put_meanwhile() -> None:
+    it = await bench()
+    it.log.plans.append("held out")
+    it.put(said("a"))
+    it.put(said("b"))
+    step = asyncio.create_task(it.writer.step())
+    await it.log.started.wait()
+    it.put(said("c"))
+    it.log.release.set()
+    await step
+    await it.until_empty()
+    assert it.batches() == [[(ROOM, ["a", "b"])], [(ROOM, ["a", "b", "c"])]]
+
+
+@in_virtual_time
+async def test_while_the_store_is_out_every_draft_is_told_so_in_some_three_seconds() -> None:
+    it = await bench()
+    it.log.always = "out"
+    told_after: dict[str, float] = {}
+    put_at: dict[str, float] = {}
+
+    def note(settled: Settled) -> None:
+        for draft, outcome in settled.results:
+            assert outcome == Unsettled("the test's store is out")
+            told_after[draft.cid] = it.elapsed - put_at[draft.cid]
+
+    it.settled.listener = note
+    async with running(it.writer):
+        for i in range(200):
+            put_at[f"c{i}"] = it.elapsed
+            assert it.put(said(f"c{i}"))
+            await asyncio.sleep(0.1)
+        await it.writer.close(within=10)
+    assert len(told_after) == 200
+    assert all(3.0 <= span <= 3.6 for span in told_after.values())
+
+
+@in_virtual_time
+async def test_after_an_outage_the_writer_is_as_quick_as_before() -> None:
+    it = await bench()
+    it.log.always = "out"
+    it.put(said("a"))
+    await it.until_empty()
+    it.log.always = "well"
+    await asyncio.sleep(1)
+    before = it.elapsed
+    it.put(said("b"))
+    await it.writer.step()
+    assert it.elapsed == before
+    assert numbers([outcome for _, outcome in it.settled.of()]) == [1]
+    it.log.plans.append("out")
+    it.put(said("c"))
+    await it.until_empty()
+    assert it.elapsed - before < 0.1
+
+
+@in_virtual_time
+async def test_an_unclear_commit_is_tried_again_as_it_was_and_told_as_appended() -> None:
+    it = await bench()
+    it.log.plans.extend(["unclear", "unclear", "out"])
+    it.put(said("a"))
+    it.put(said("b", "oops"))
+    it.put(deleted("c", 2))
+    await it.writer.step()
+    it.put(said("d"))
+    await it.until_empty()
+    assert it.log.appends[0] == it.log.appends[1] == it.log.appends[2] == it.log.appends[3]
+    told = [outcome for _, outcome in it.settled.of()]
+    assert numbers(told) == [1, 2, 3, 4]
+    assert [outcome.entry for outcome in told if isinstance(outcome, Appended)] == await all_entries(it.store)
+
+
+@in_virtual_time
+async def test_an_unclear_commit_that_did_not_happen_happens_once() -> None:
+    it = await bench()
+    it.log.plans.extend(["void", "void"])
+    it.put(said("a"))
+    await it.until_empty()
+    assert numbers([outcome for _, outcome in it.settled.of()]) == [1]
+    assert len(await all_entries(it.store)) == 1
+
+
+@in_virtual_time
+async def test_a_retry_within_an_unclear_batch_is_still_a_duplicate() -> None:
+    it = await bench()
+    it.put(said("a"))
+    await it.writer.step()
+    it.log.plans.append("unclear")
+    it.put(said("a"))
+    it.put(said("b"))
+    await it.until_empty()
+    outcomes = [outcome for _, outcome in it.settled.of()]
+    assert numbers(outcomes) == [1, 2]
+    assert isinstance(outcomes[1], Duplicate)
+    assert outcomes[1].seq == 1
+
+
+@in_virtual_time
+async def test_what_a_former_owner_had_committed_is_a_duplicate_also_in_an_unclear_batch() -> None:
+    it = await bench()
+    await append(it.store, said("a"))
+    await open_room(it.store, epoch=2)
+    it.log.plans.append("unclear")
+    it.put(said("a"), epoch=2)
+    it.put(said("b"), epoch=2)
+    await it.until_empty()
+    outcomes = [outcome for _, outcome in it.settled.of()]
+    assert isinstance(outcomes[0], Duplicate)
+    assert numbers(outcomes) == [2]
+
+
+@in_virtual_time
+async def test_an_unclear_batch_is_never_given_up_and_its_room_waits_while_others_go_on() -> None:
+    it = await bench()
+    it.log.always = "void"
+    it.put(said("a"))
+    await it.writer.step()
+    it.put(said("b"))
+    it.log.always = "out"
+    it.put(said("c"), OTHER_ROOM)
+    while it.elapsed < 20:
+        await it.writer.step()
+    assert it.settled.of() == []
+    assert it.settled.of(OTHER_ROOM) == [("c", Unsettled("the test's store is out"))]
+    it.log.always = "well"
+    it.put(said("d"), OTHER_ROOM)
+    await it.until_empty()
+    assert [(cid, numbers([outcome])) for cid, outcome in it.settled.of()] == [("a", [1]), ("b", [2])]
+    assert numbers([outcome for _, outcome in it.settled.of(OTHER_ROOM)]) == [1]
+
+
+@in_virtual_time
+async def test_an_unclear_batch_of_a_room_that_moved_meanwhile_is_fenced() -> None:
+    it = await bench()
+    it.log.plans.append("void")
+    it.put(said("a"))
+    await it.writer.step()
+    await open_room(it.store, epoch=2, incarnation="inc-2")
+    await it.until_empty()
+    assert it.settled.of() == [("a", Fenced(Epoch(2)))]
+
+
+@in_virtual_time
+async def test_a_forgotten_room_s_drafts_are_fenced_at_once_and_other_rooms_do_not_notice() -> None:
+    it = await bench()
+    it.put(said("a"))
+    it.put(said("b"))
+    it.put(said("c"), OTHER_ROOM)
+    it.writer.forget(ROOM, epoch=Epoch(5))
+    assert it.settled.of() == [("a", Fenced(Epoch(5))), ("b", Fenced(Epoch(5)))]
+    it.writer.forget(RoomId("never-heard-of"), epoch=Epoch(5))
+    await it.until_empty()
+    assert it.batches() == [[(OTHER_ROOM, ["c"])]]
+
+
+@in_virtual_time
+async def test_a_room_forgotten_while_its_batch_is_under_way_gets_that_batch_s_true_outcome_first() -> None:
+    for plan, first in (("held", 1), ("held out", None), ("held unclear", None)):
+        it = await bench()
+        it.log.plans.append(plan)
+        it.put(said("a"))
+        step = asyncio.create_task(it.writer.step())
+        await it.log.started.wait()
+        it.put(said("b"))
+        it.writer.forget(ROOM, epoch=Epoch(5))
+        assert it.settled.of() == []
+        it.put(said("of the next owner"), epoch=6)
+        it.log.release.set()
+        await step
+        told = it.settled.of()
+        assert [cid for cid, _ in told] == ["a", "b"]
+        assert numbers([told[0][1]]) == ([1] if first else [])
+        assert told[1][1] == Fenced(Epoch(5))
+        assert it.writer.waiting == 1
+        await it.until_empty()
+        assert [cid for cid, _ in it.settled.of()] == ["a", "b", "of the next owner"]
+
+
+@in_virtual_time
+async def test_a_forgotten_room_s_unclear_batch_is_given_up() -> None:
+    it = await bench()
+    it.log.plans.append("unclear")
+    it.put(said("a"))
+    await it.writer.step()
+    it.put(said("b"))
+    it.writer.forget(ROOM, epoch=Epoch(5))
+    assert it.settled.of() == [("a", Fenced(Epoch(5))), ("b", Fenced(Epoch(5)))]
+    assert it.writer.waiting == 0
+
+
+@in_virtual_time
+async def test_the_host_may_put_and_forget_rooms_while_it_is_told() -> None:
+    it = await bench()
+
+    def host(settled: Settled) -> None:
+        if settled.room == ROOM and settled.results[0][0].cid == "a":
+            it.put(said("again"))
+            it.writer.forget(OTHER_ROOM, epoch=ONE)
+
+    it.settled.listener = host
+    for plan in ("well", "out"):
+        it.log.always = plan
+        it.put(said("a"))
+        it.put(said("b"), OTHER_ROOM)
+        await it.until_empty()
+    assert [cid for cid, _ in it.settled.of()] == ["a", "again", "a", "again"]
+    assert numbers([outcome for _, outcome in it.settled.of()]) == [1, 2]
+    assert [cid for cid, _ in it.settled.of(OTHER_ROOM)] == ["b", "b"]
+
+
+@in_virtual_time
+async def test_closing_commits_what_waits_and_takes_no_more() -> None:
+    it = await bench()
+    async with running(it.writer) as run:
+        for i in range(100):
+            it.put(said(f"c{i}"))
+        await it.writer.close(within=1)
+        await run
+    assert not it.put(said("late"))
+    assert len(await all_entries(it.store)) == 100
+    assert it.writer.waiting == 0
+
+
+@in_virtual_time
+async def test_closing_an_idle_writer_ends_its_run() -> None:
+    it = await bench()
+    async with running(it.writer) as run:
+        await asyncio.sleep(1)
+        await it.writer.close(within=1)
+        await run
+    assert it.elapsed == 1
+
+
+@in_virtual_time
+async def test_closing_while_the_store_is_out_ends_at_its_deadline_and_tells_who_waited() -> None:
+    it = await bench()
+    it.log.always = "out"
+    async with running(it.writer) as run:
+        it.put(said("a"))
+        await it.writer.close(within=1)
+        assert it.elapsed == 1
+        assert it.settled.of() == [("a", Unsettled("the node stops"))]
+        await run
+
+
+@in_virtual_time
+async def test_closing_tells_nothing_of_a_batch_whose_fate_is_unknown() -> None:
+    it = await bench()
+    it.log.always = "void"
+    async with running(it.writer) as run:
+        it.put(said("a"))
+        await asyncio.sleep(0.5)
+        it.put(said("b"))
+        await it.writer.close(within=1)
+        await run
+    assert it.settled.of() == [("b", Unsettled("the node stops"))]
+
+
+@in_virtual_time
+async def test_a_step_cancelled_over_its_transaction_is_settled_by_the_next() -> None:
+    it = await bench()
+    it.log.plans.extend(["held", "well"])
+    it.put(said("a"))
+    step = asyncio.create_task(it.writer.step())
+    await it.log.started.wait()
+    step.cancel()
+    await asyncio.gather(step, return_exceptions=True)
+    await append(it.store, said("a"))
+    await it.until_empty()
+    assert numbers([outcome for _, outcome in it.settled.of()]) == [1]
+
+
+@in_virtual_time
+async def test_a_batch_carries_the_wall_clock_of_its_cut() -> None:
+    it = await bench()
+    await asyncio.sleep(3)
+    it.put(said("a"))
+    await it.writer.step()
+    assert it.log.appends[0] == [RoomBatch(ROOM, ONE, NODE, int(it.clock() * 1000), (said("a"),))]
