@@ -31,21 +31,19 @@ from persistence.migrate import schema_problem, upgrade
 from persistence.store_sql import SqlStore, open_sql_store
 from persistence.writer import BatchWriter, WriterLimits
 from shard_node.contract.events import MAX_PAYLOAD_BYTES
+from shard_node.core.admission import Budgets
+from shard_node.core.lag import LagProbe
 from shard_node.fanout.connection import Connection
 from shard_node.fanout.server import HallServer
 from shard_node.fanout.transport import FindableWebSocketProtocol
 from shard_node.gateway import RoomGateway
 from shard_node.health import OriginCheck, health_app
 from shard_node.host import RoomHost
-from shard_node.hosted_room import HostedRoom
 from shard_node.housekeeping import Housekeeping
 from shard_node.lease_keeper import LeaseKeeper
 from shard_node.ownership_watch import OwnershipWatch
 from shard_node.settings import NodeSettings
 
-JOINS_A_SECOND = 1000
-MIN_WINDOW_MS = 250
-MAX_WINDOW_MS = 20_000
 SETTLE_WITHIN = 2.0
 BYE_WITHIN = 0.5
 CLOSE_WITHIN = 3
@@ -62,6 +60,8 @@ class Node:
         self._tasks = asyncio.TaskGroup()
         now = time.monotonic
         clock = FleetClock()
+        lag = LagProbe(now())
+        budgets = Budgets(now())
         owners = RedisRoomOwners(redis)
         self.writer = BatchWriter(
             store,
@@ -98,7 +98,8 @@ class Node:
             clock=clock,
             now=now,
             may_admit=self.keeper.may_admit,
-            reconnect_window_ms=_reconnect_window_ms,
+            lag=lag,
+            budgets=budgets,
             spawn=self._spawn,
         )
         self._server = HallServer(
@@ -108,7 +109,9 @@ class Node:
             ping_timeout=settings.ping_timeout,
         )
         self._watch = OwnershipWatch(self.host, owners, self._spawn)
-        self._housekeeping = Housekeeping(self.host, now=now, linger=settings.room_linger)
+        self._housekeeping = Housekeeping(
+            self.host, now=now, lag=lag, learn=_Lesson(budgets, gateway), linger=settings.room_linger
+        )
 
     def stop(self) -> None:
         """Begin an orderly end; idempotent."""
@@ -173,6 +176,21 @@ class Node:
         self._tasks.create_task(coroutine)
 
 
+class _Lesson:
+    """What joins have cost since the last call."""
+
+    def __init__(self, budgets: Budgets, gateway: RoomGateway) -> None:
+        self._budgets = budgets
+        self._gateway = gateway
+        self._joins = 0
+        self._cpu = time.process_time()
+
+    def __call__(self) -> None:
+        joins, cpu = self._gateway.joins, time.process_time()
+        self._budgets.learn(joins=joins - self._joins, cpu=cpu - self._cpu)
+        self._joins, self._cpu = joins, cpu
+
+
 class _Listener(uvicorn.Server):
     """uvicorn without its own signal handlers: they would close the sockets before a word was said."""
 
@@ -215,11 +233,6 @@ def _lease_of(settings: NodeSettings) -> NodeLease:
         probe_url=settings.probe_url,
         timings=settings.timings.fingerprint,
     )
-
-
-def _reconnect_window_ms(hosted: HostedRoom) -> int:
-    window = hosted.members.connections * 1000 // JOINS_A_SECOND
-    return min(MAX_WINDOW_MS, max(MIN_WINDOW_MS, window))
 
 
 def _new_incarnation() -> Incarnation:

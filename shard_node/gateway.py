@@ -11,8 +11,10 @@ from director.contract.clock import FleetClock
 from director.contract.errors import ErrorCode, ErrorShape, Refusal
 from director.contract.ticket import Ticket, TicketBook
 from persistence.contract.messages import Author
-from persistence.contract.store import RoomHistory
+from persistence.contract.store import RoomHistory, StoreUnavailable
 from shard_node.contract.events import PROTOCOL_VERSION, Joined, JoinRequest, Limits, Position
+from shard_node.core.admission import Budgets
+from shard_node.core.lag import LagProbe
 from shard_node.core.recovery import Replay, Reset, StaleOwner, recover
 from shard_node.core.throttle import Rate
 from shard_node.fanout.connection import Connection
@@ -21,7 +23,7 @@ from shard_node.fanout.packets import event_packet
 from shard_node.fanout.server import Reply
 from shard_node.host import RoomHost
 from shard_node.hosted_room import HostedRoom
-from shard_node.requests import REQUESTS, RoomRequests
+from shard_node.requests import POSTS, REQUESTS, RoomRequests
 
 MAX_IN_FLIGHT = 8
 STUDENT_RATE = Rate(per_second=20, burst=100)
@@ -58,7 +60,8 @@ class RoomGateway:
         clock: FleetClock,
         now: Callable[[], float],
         may_admit: Callable[[], bool],
-        reconnect_window_ms: Callable[[HostedRoom], int],
+        lag: LagProbe,
+        budgets: Budgets,
         spawn: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
         self._host = host
@@ -66,7 +69,9 @@ class RoomGateway:
         self._clock = clock
         self._now = now
         self._may_admit = may_admit
-        self._reconnect_window_ms = reconnect_window_ms
+        self._lag = lag
+        self._budgets = budgets
+        self.joins = 0
         self._spawn = spawn
         self._requests = RoomRequests(host, history, self._later)
 
@@ -78,6 +83,13 @@ class RoomGateway:
         ticket = self._ticket_of(request)
         if not self._may_admit():
             raise _unconfirmed()
+        now = self._now()
+        gate = self._budgets.joins if request.since is None else self._budgets.resumes
+        wait = gate.ask(now)
+        if wait > 0:
+            raise Refusal(ErrorCode.BUSY, "many are joining; this is your turn", retry_after_ms=_ms(wait))
+        if self._lag.is_doubtful(now):
+            await self._confirm_rows(now)
         hosted = await self._host.open(ticket.room)
         admission = Admission(ticket, request, hosted)
         if isinstance(self._recovery_of(admission), StaleOwner):
@@ -92,9 +104,10 @@ class RoomGateway:
         if self._host.room_of(admission.ticket.room) is not hosted or isinstance(recovery, StaleOwner):
             self._host.bye(connection, ErrorCode.NOT_OWNER)
             return
-        if not self._may_admit():
+        if not self._may_admit() or self._lag.is_doubtful(self._now()):
             self._host.bye(connection, ErrorCode.LEASE_LOST)
             return
+        self.joins += 1
         room = hosted.room
         member = Member(connection, admission.author, shown=room.head)
         self._host.add(hosted, member)
@@ -112,13 +125,22 @@ class RoomGateway:
             entries=entries,
             snapshot=room.snapshot(len(hosted.members)),
             limits=Limits(),
-            reconnect_window_ms=self._reconnect_window_ms(hosted),
+            reconnect_window_ms=_ms(self._budgets.meter.window_of(hosted.members.connections)),
         )
         connection.write(event_packet("joined", joined))
 
     def disconnected(self, connection: Connection) -> None:
         """The member left, by whatever way."""
         self._host.remove(connection.admission.hosted, connection)
+
+    async def _confirm_rows(self, sent_at: float) -> None:
+        try:
+            await self._host.confirm_rows()
+        except StoreUnavailable as error:
+            raise Refusal(
+                ErrorCode.STORE_UNAVAILABLE, "the store does not answer; try again", retry_after_ms=1000
+            ) from error
+        self._lag.confirmed(sent_at=sent_at)
 
     def _ticket_of(self, request: JoinRequest) -> Ticket:
         if request.ticket is None:
@@ -166,6 +188,9 @@ class RoomGateway:
         if wait > 0:
             limited = Refusal(ErrorCode.RATE_LIMITED, "too many requests; slow down", retry_after_ms=_ms(wait))
             reply(limited.shape)
+            return
+        if shape in POSTS and (wait := self._budgets.sends.ask(self._now())) > 0:
+            reply(Refusal(ErrorCode.BUSY, "the node has too much to do; try again", retry_after_ms=_ms(wait)).shape)
             return
         connection.in_flight += 1
 

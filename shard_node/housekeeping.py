@@ -4,32 +4,46 @@ import asyncio
 from collections.abc import Callable
 
 from director.contract.errors import ErrorCode
+from shard_node.core.lag import LagProbe
 from shard_node.fanout.members import Member
 from shard_node.host import RoomHost
 from shard_node.hosted_room import HostedRoom
 
+BEAT_EVERY = 0.1
 CATCH_UP_EVERY = 0.25
 AMBIENT_EVERY = 2.0
+LEARN_EVERY = 1.0
 
 
 class Housekeeping:
     """One loop for all rooms; `step` does what is due."""
 
-    def __init__(self, host: RoomHost, *, now: Callable[[], float], linger: float) -> None:
+    def __init__(
+        self, host: RoomHost, *, now: Callable[[], float], lag: LagProbe, learn: Callable[[], None], linger: float
+    ) -> None:
         self._host = host
         self._now = now
+        self._lag = lag
+        self._learn = learn
         self._linger = linger
-        self._ambient_at = now()
+        self._caught_up_at = self._ambient_at = self._learnt_at = now()
 
     async def run(self) -> None:
         """Do the chores until cancelled."""
         while True:
-            await asyncio.sleep(CATCH_UP_EVERY)
+            await asyncio.sleep(BEAT_EVERY)
+            self._lag.beat(self._now())
             await self.step()
 
     async def step(self) -> None:
         """Do what is due now."""
         now = self._now()
+        if now - self._learnt_at >= LEARN_EVERY:
+            self._learnt_at = now
+            self._learn()
+        if now - self._caught_up_at < CATCH_UP_EVERY:
+            return
+        self._caught_up_at = now
         ambient_due = now - self._ambient_at >= AMBIENT_EVERY
         if ambient_due:
             self._ambient_at = now

@@ -1,11 +1,12 @@
 """What a member may ask of its room: who may, what it needs, and what the ack says (protocol, section 4)."""
 
+import asyncio
 import unicodedata
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from director.contract.errors import ErrorCode, Refusal
-from director.contract.ids import Seq, UserId
+from director.contract.ids import RoomId, Seq, UserId
 from persistence.contract.messages import Draft, Kind
 from persistence.contract.store import (
     Appended,
@@ -53,6 +54,8 @@ REQUESTS: Mapping[str, type[Request]] = {
     "members": MembersRequest,
 }
 
+POSTS = frozenset({SendRequest, DeleteRequest, NoticeRequest, ModeRequest})
+
 
 class RoomRequests:
     """Acts on a checked request. `later` answers with what a coroutine gives or with the Refusal that it raises."""
@@ -61,6 +64,7 @@ class RoomRequests:
         self._host = host
         self._history = history
         self._later = later
+        self._reading: dict[tuple[RoomId, HistoryRequest], asyncio.Future[Page]] = {}
 
     def act(self, hosted: HostedRoom, member: Member, request: Request, answer: Answer) -> None:
         """Answer once, now or later; or raise Refusal. Nothing waits before a draft stands in the room's order."""
@@ -121,22 +125,31 @@ class RoomRequests:
     async def _read(self, hosted: HostedRoom, request: HistoryRequest) -> HistoryPage:
         if request.before is not None and request.after is not None:
             raise Refusal(ErrorCode.BAD_REQUEST, "history goes before or after a number, not both")
-        room, limit = hosted.record.room, request.limit
         try:
-            page: Page
-            if request.after is not None:
-                page = await self._history.read_after(
-                    room, after=Seq(request.after), limit=limit, max_bytes=MAX_ANSWER_BYTES
-                )
-            else:
-                before = None if request.before is None else Seq(request.before)
-                page = await self._history.read_before(room, before=before, limit=limit, max_bytes=MAX_ANSWER_BYTES)
+            page = await self._shared_page(hosted.record.room, request)
         except StoreUnavailable as error:
             raise _store_unavailable() from error
         # the store may have committed what no member has been shown yet
         head = hosted.room.head
         entries = tuple(entry for entry in page.entries if entry.seq <= head)
         return HistoryPage(entries, page.more)
+
+    async def _shared_page(self, room: RoomId, request: HistoryRequest) -> Page:
+        """A class that scrolls up together reads each range once."""
+        key = (room, request)
+        reading = self._reading.get(key)
+        if reading is None:
+            reading = asyncio.ensure_future(self._page(room, request))
+            self._reading[key] = reading
+            reading.add_done_callback(lambda done: self._reading.pop(key))
+        return await asyncio.shield(reading)
+
+    async def _page(self, room: RoomId, request: HistoryRequest) -> Page:
+        limit, max_bytes = request.limit, MAX_ANSWER_BYTES
+        if request.after is not None:
+            return await self._history.read_after(room, after=Seq(request.after), limit=limit, max_bytes=max_bytes)
+        before = None if request.before is None else Seq(request.before)
+        return await self._history.read_before(room, before=before, limit=limit, max_bytes=max_bytes)
 
 
 def changed_of(draft: Draft, outcome: Outcome | Refusal) -> Changed:

@@ -158,7 +158,7 @@ class Joined(msgspec.Struct, frozen=True):
     pos: Position
     recovered: bool
     reason: Literal["too_far", "new_log"] | None
-    entries: tuple[msgspec.Raw, ...]
+    entries: msgspec.Raw
     snapshot: RoomSnapshot
     limits: Limits
     reconnect_window_ms: int

@@ -13,6 +13,8 @@ from director.contract.ids import Seq
 from persistence.contract.messages import Entry, Kind
 from shard_node.contract.events import MAX_ANSWER_BYTES, MAX_RECOVERED
 
+MAX_ANSWERS = 16
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -27,7 +29,8 @@ class RecentEntries:
 
     def __init__(self, entries: Iterable[Entry], *, head: Seq) -> None:
         self._kept: deque[_Kept] = deque()
-        self._size = 0
+        self._size = 1  # each entry brings one comma or bracket, and there is one bracket more
+        self._answers: dict[tuple[Seq, int], msgspec.Raw] = {}
         self.head = head
         for entry in entries:
             self._keep(entry)
@@ -42,6 +45,7 @@ class RecentEntries:
         if entry.seq != self.head + 1:
             raise ValueError(f"entry {entry.seq} does not follow {self.head}")
         self.head = entry.seq
+        self._answers.clear()
         self._keep(entry)
         if entry.kind is Kind.DELETE and isinstance(entry.target, int):
             self._strike(Seq(entry.target))
@@ -55,9 +59,21 @@ class RecentEntries:
         start = seq + 1 - self.first
         return tuple(msgspec.Raw(self._kept[i].encoded) for i in range(start, min(start + limit, len(self._kept))))
 
-    def last(self, count: int) -> tuple[msgspec.Raw, ...]:
-        """The last `count` entries, or as many as are held, encoded."""
-        return self.after(Seq(max(self.head - count, self.first - 1)), limit=count)
+    def answer_after(self, seq: Seq) -> msgspec.Raw:
+        """All above a covered `seq` as one JSON array; made once for all who ask before the next entry comes."""
+        return self._answer(seq, MAX_RECOVERED)
+
+    def answer_last(self, count: int) -> msgspec.Raw:
+        """The last `count` entries, or as many as are held, as one JSON array; made once as above."""
+        return self._answer(Seq(max(self.head - count, self.first - 1)), count)
+
+    def _answer(self, seq: Seq, limit: int) -> msgspec.Raw:
+        answer = self._answers.get((seq, limit))
+        if answer is None:
+            if len(self._answers) >= MAX_ANSWERS:
+                self._answers.clear()
+            answer = self._answers[seq, limit] = msgspec.Raw(b"[" + b",".join(self.after(seq, limit=limit)) + b"]")
+        return answer
 
     def entry(self, seq: Seq) -> Entry | None:
         """The entry with this number, if it is held."""

@@ -14,7 +14,7 @@ from shard_node.core.recent import RecentEntries
 class Replay:
     """Everything after the member's position: it has missed nothing."""
 
-    entries: tuple[msgspec.Raw, ...]
+    entries: msgspec.Raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Reset:
     """The member begins anew with the last entries; `reason` is None for one that came without a position."""
 
     reason: Literal["too_far", "new_log"] | None
-    entries: tuple[msgspec.Raw, ...]
+    entries: msgspec.Raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +35,13 @@ def recover(
 ) -> Replay | Reset | StaleOwner:
     """Decide by the table of protocol section 3; `log` is compared first."""
     if since is None:
-        return Reset(None, recent.last(tail))
+        return Reset(None, recent.answer_last(tail))
     if since.log != log:
-        return Reset("new_log", recent.last(tail))
+        return Reset("new_log", recent.answer_last(tail))
     if since.epoch > epoch:
         return StaleOwner()
     if since.seq > recent.head:
-        return Reset("new_log", recent.last(tail))
+        return Reset("new_log", recent.answer_last(tail))
     if not recent.covers(since.seq):
-        return Reset("too_far", recent.last(tail))
-    return Replay(recent.after(since.seq))
+        return Reset("too_far", recent.answer_last(tail))
+    return Replay(recent.answer_after(since.seq))

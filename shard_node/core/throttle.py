@@ -33,6 +33,10 @@ class TokenBucket:
             return 0.0
         return (1 - self._tokens) / self._rate.per_second
 
+    def pace(self, rate: Rate) -> None:
+        """Go on at another rate with the tokens that are there."""
+        self._rate = rate
+
 
 class SlowMode:
     """When each student last posted, so that the next post waits its turn. Repeating the same `cid` does not wait."""

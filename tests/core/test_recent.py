@@ -10,7 +10,9 @@ from shard_node.core.recent import RecentEntries
 from tests.support.entries import deletion, message
 
 
-def seqs_of(raws: tuple[msgspec.Raw, ...]) -> list[int]:
+def seqs_of(raws: tuple[msgspec.Raw, ...] | msgspec.Raw) -> list[int]:
+    if isinstance(raws, msgspec.Raw):
+        return [entry.seq for entry in msgspec.json.decode(raws, type=list[Entry])]
     return [msgspec.json.decode(raw, type=Entry).seq for raw in raws]
 
 
@@ -23,16 +25,17 @@ def test_an_empty_room_covers_its_own_head_and_nothing_else() -> None:
     assert recent.first == 1
     assert recent.covers(Seq(0))
     assert not recent.covers(Seq(1))
-    assert recent.after(Seq(0)) == recent.last(50) == ()
+    assert recent.after(Seq(0)) == ()
+    assert seqs_of(recent.answer_last(50)) == seqs_of(recent.answer_after(Seq(0))) == []
 
 
 def test_what_follows_a_number_comes_in_order_and_whole() -> None:
     recent = recent_of(10)
     assert seqs_of(recent.after(Seq(7))) == [8, 9, 10]
     assert seqs_of(recent.after(Seq(0), limit=2)) == [1, 2]
-    assert seqs_of(recent.last(3)) == [8, 9, 10]
-    assert seqs_of(recent.last(99)) == list(range(1, 11))
-    assert recent.last(0) == ()
+    assert seqs_of(recent.answer_last(3)) == [8, 9, 10]
+    assert seqs_of(recent.answer_last(99)) == list(range(1, 11))
+    assert seqs_of(recent.answer_last(0)) == []
 
 
 def test_no_more_than_a_recovery_may_hold_is_kept() -> None:
@@ -47,15 +50,15 @@ def test_no_more_bytes_than_a_recovery_may_hold_are_kept() -> None:
     recent = RecentEntries([], head=Seq(0))
     for seq in range(1, 101):
         recent.append(message(seq, "가" * 2_000))
-    kept = recent.last(500)
-    assert 0 < sum(map(len, kept)) + len(kept) <= MAX_ANSWER_BYTES
+    kept = recent.answer_last(500)
+    assert 0 < len(bytes(kept)) <= MAX_ANSWER_BYTES
     assert seqs_of(kept)[-1] == 100
 
 
 def test_an_entry_larger_than_the_bound_is_kept_alone() -> None:
     recent = RecentEntries([message(1)], head=Seq(1))
     recent.append(message(2, "x" * (MAX_ANSWER_BYTES + 1)))
-    assert seqs_of(recent.last(10)) == [2]
+    assert seqs_of(recent.answer_last(10)) == [2]
 
 
 def test_a_number_that_does_not_follow_is_refused() -> None:
@@ -71,7 +74,7 @@ def test_a_deleted_text_is_never_given_again() -> None:
     struck = msgspec.json.decode(recent.after(Seq(1), limit=1)[0])
     assert struck["deleted"] is True
     assert "text" not in struck
-    assert seqs_of(recent.last(9)) == [1, 2, 3, 4]
+    assert seqs_of(recent.answer_last(9)) == [1, 2, 3, 4]
 
 
 def test_a_deletion_of_what_is_no_longer_held_changes_nothing_else() -> None:
@@ -79,3 +82,11 @@ def test_a_deletion_of_what_is_no_longer_held_changes_nothing_else() -> None:
     recent.append(deletion(9, target=2))
     assert recent.entry(Seq(2)) is None
     assert recent.entry(Seq(8)) == message(8)
+
+
+def test_those_who_ask_alike_are_given_the_same_bytes_until_something_new_comes() -> None:
+    recent = recent_of(3)
+    answer = recent.answer_after(Seq(1))
+    assert recent.answer_after(Seq(1)) is answer
+    recent.append(message(4))
+    assert seqs_of(recent.answer_after(Seq(1))) == [2, 3, 4]

@@ -22,8 +22,8 @@ def at(seq: int, *, log: str = "log-1", epoch: int = 3) -> Position:
     return Position(LogId(log), Epoch(epoch), Seq(seq))
 
 
-def seqs_of(raws: tuple[msgspec.Raw, ...]) -> list[int]:
-    return [msgspec.json.decode(raw, type=Entry).seq for raw in raws]
+def seqs_of(entries: msgspec.Raw) -> list[int]:
+    return [entry.seq for entry in msgspec.json.decode(entries, type=list[Entry])]
 
 
 def test_a_newcomer_gets_the_tail_it_asked_for() -> None:

@@ -1,0 +1,37 @@
+"""Whether this process was asleep: a beat that comes late tells of a pause in which the world may have moved on."""
+
+MAX_LAG = 1.0
+
+
+class LagProbe:
+    """Beaten every tenth of a second; after a pause of more than 1 s, doubtful until the rooms' rows were read.
+
+    Compare first, act then: `is_doubtful` sees a pause also before the first beat after it.
+    """
+
+    def __init__(self, now: float) -> None:
+        self._beat_at = now
+        self._doubt_since: float | None = None
+        self.longest = 0.0
+
+    def beat(self, now: float) -> None:
+        """The process ran at monotonic `now`."""
+        self._look(now)
+        self._beat_at = now
+
+    def is_doubtful(self, now: float) -> bool:
+        """Whether a pause has not been followed by a fresh look at the rooms' rows."""
+        self._look(now)
+        return self._doubt_since is not None
+
+    def confirmed(self, *, sent_at: float) -> None:
+        """The rooms' rows were read by a request sent at `sent_at`; a doubt that is older is settled."""
+        if self._doubt_since is not None and sent_at >= self._doubt_since:
+            self._doubt_since = None
+
+    def _look(self, now: float) -> None:
+        lag = now - self._beat_at
+        self.longest = max(self.longest, lag)
+        if lag > MAX_LAG:
+            self._doubt_since = now
+            self._beat_at = now
