@@ -28,7 +28,7 @@ class TokenBucket:
         """Take one token: 0.0 if there was one, else nothing is taken and the answer is the seconds until there is."""
         self._tokens = min(self._rate.burst, self._tokens + (now - self._at) * self._rate.per_second)
         self._at = now
-        if self._tokens >= 1:
+        if self._tokens >= 1 - 1e-6:  # a client that comes back at its very slot is not turned away by rounding
             self._tokens -= 1
             return 0.0
         return (1 - self._tokens) / self._rate.per_second
