@@ -16,8 +16,11 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from persistence.contract.store import StoreUnavailable
-from persistence.engines import Engines, open_engines
+from persistence.engines import Engines, open_engines, sqlite_file_of
 from persistence.schema import REVISIONS
+
+LOCK_TIMEOUT = 5.0
+"""Seconds for which an upgrade waits for its turn: nodes may be at work on the store."""
 
 
 class SchemaTooNew(Exception):
@@ -30,7 +33,7 @@ async def upgrade(url: str) -> None:
     Any number of processes may do so at once: one does the work, the others wait for it. Costs one small read if there
     is nothing to do. Raises SchemaTooNew, StoreUnavailable, or ValueError for a URL that is not supported.
     """
-    engines = open_engines(url)
+    engines = open_engines(url, lock_timeout=LOCK_TIMEOUT)
     path = _path_of(url)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -80,7 +83,9 @@ def _too_new(version: str) -> str:
 
 
 def _path_of(url: str) -> Path:
-    return Path(make_url(url).database or "")
+    path = sqlite_file_of(url)
+    assert path is not None, "open_engines takes no other"
+    return path
 
 
 async def _version(engines: Engines) -> str | None:

@@ -2,7 +2,7 @@
 
 1. Every writing transaction starts with BEGIN IMMEDIATE, so what it reads is what it writes upon. Left alone, neither
    SQLAlchemy nor the driver sends any BEGIN before the first SELECT, and another process can fence the room between
-   the check of its owner and the insert.
+   the check of its owner and the insert. (sqlite_lock says how it waits.)
 2. A commit is on the disk when it returns: WAL with synchronous=FULL.
 3. Readers have connections of their own that never ask for the write lock; in WAL they and the writer do not wait for
    each other.
@@ -17,16 +17,21 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from persistence.sqlite_lock import BEGIN, WriterConnection, is_busy
+
 MAX_READERS = 4
 MAX_WRITER_CACHE_KIB = 16 * 1024
 
-_COMMITTED_NOTHING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL})
+READ_TIMEOUT = 1.0
+"""Seconds for which a reader waits for a connection, and then for a file that is locked as a whole."""
 
 
 def open_writer(url: URL, *, lock_timeout: float) -> AsyncEngine:
     """One connection, whose transactions wait up to `lock_timeout` seconds for the file's write lock and then hold it
     from their BEGIN on. Makes the file if it is not there."""
-    engine = create_async_engine(url, pool_size=1, max_overflow=0, connect_args={"timeout": lock_timeout})
+    engine = create_async_engine(
+        url, pool_size=1, max_overflow=0, connect_args={"timeout": lock_timeout, "factory": WriterConnection}
+    )
 
     @event.listens_for(engine.sync_engine, "connect")
     def prepare(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
@@ -37,23 +42,25 @@ def open_writer(url: URL, *, lock_timeout: float) -> AsyncEngine:
             "PRAGMA synchronous=FULL",
             "PRAGMA foreign_keys=ON",
             f"PRAGMA cache_size=-{MAX_WRITER_CACHE_KIB}",
+            # from here on only BEGIN ever has to wait, and it does so by itself
+            "PRAGMA busy_timeout=0",
         )
 
     @event.listens_for(engine.sync_engine, "begin")
     def take_write_lock(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        connection.exec_driver_sql(BEGIN)
 
     return engine
 
 
-def open_reader(url: URL, *, lock_timeout: float) -> AsyncEngine:
+def open_reader(url: URL) -> AsyncEngine:
     """A few connections that cannot write."""
     engine = create_async_engine(
         url,
         pool_size=MAX_READERS,
         max_overflow=0,
-        pool_timeout=lock_timeout,
-        connect_args={"timeout": lock_timeout},
+        pool_timeout=READ_TIMEOUT,
+        connect_args={"timeout": READ_TIMEOUT},
         isolation_level="AUTOCOMMIT",
         skip_autocommit_rollback=True,
     )
@@ -70,8 +77,12 @@ def committed_nothing(error: DBAPIError) -> bool:
 
     After an error of the disk itself the commit may still be found in the WAL by whoever opens the file next.
     """
-    code = getattr(error.orig, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF in _COMMITTED_NOTHING
+    return was_locked(error) or getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+
+
+def was_locked(error: DBAPIError) -> bool:
+    """Whether somebody else had the file's lock for longer than we wait."""
+    return is_busy(error.orig)
 
 
 def _leave_begin_to_us(connection: DBAPIConnection) -> None:

@@ -37,6 +37,10 @@ from persistence.rows import ENTRY_COLUMNS, STATE_COLUMNS, entry_of, entry_row, 
 
 MAX_ROOMS_A_STATEMENT = 500
 
+OPEN_WITHIN = 2.75
+"""Seconds for which a room's opening waits for its turn: longer than a frozen holder of the lock may live (design,
+section 3), shorter than a node waits for an opening."""
+
 # Faults of one room's own rows or words, which must not keep the other rooms of a batch from being committed: its
 # numbers stand in the way, its text is no Unicode, a number does not fit its column.
 _ROOM_FAULTS = (IntegrityError, DataError, UnicodeEncodeError, OverflowError)
@@ -60,12 +64,16 @@ def open_sql_store(url: str, *, lock_timeout: float = LOCK_TIMEOUT) -> "SqlStore
 class SqlStore:
     """RoomLog, RoomHistory and StoreAudit over one database that other processes use too.
 
-    Writes of this process take turns on one connection. A call that is cancelled may have been committed.
+    Writes of this process take turns on one connection; of openings one at a time asks for it, so that a batch never
+    waits for more than one. While another process holds the database, appending fails after some `lock_timeout`,
+    opening after `open_within`, and reading goes on. A call that is cancelled may have been committed.
     """
 
-    def __init__(self, engines: Engines) -> None:
+    def __init__(self, engines: Engines, *, open_within: float = OPEN_WITHIN) -> None:
         self._engines = engines
+        self._open_within = open_within
         self._turn = asyncio.Lock()
+        self._opening = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         return self
@@ -81,6 +89,26 @@ class SqlStore:
             await self._engines.close()
 
     async def open_room(
+        self, room: RoomId, *, epoch: Epoch, incarnation: Incarnation, fresh_log: LogId
+    ) -> Opened | Behind:
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + self._open_within
+        try:
+            async with asyncio.timeout_at(give_up_at):
+                await self._opening.acquire()
+        except TimeoutError as error:
+            raise StoreUnavailable("the openings before it take too long") from error
+        try:
+            while True:
+                try:
+                    return await self._open_once(room, epoch=epoch, incarnation=incarnation, fresh_log=fresh_log)
+                except _Locked:
+                    if loop.time() >= give_up_at:
+                        raise
+        finally:
+            self._opening.release()
+
+    async def _open_once(
         self, room: RoomId, *, epoch: Epoch, incarnation: Incarnation, fresh_log: LogId
     ) -> Opened | Behind:
         async with self._writing() as connection:
@@ -146,6 +174,9 @@ class SqlStore:
                     await self._commit(connection)
             except (IntegrityError, DataError):
                 raise
+            except DBAPIError as error:
+                refused = _Locked if self._engines.was_locked(error) else StoreUnavailable
+                raise refused(f"the store could not write: {error}") from error
             except SQLAlchemyError as error:
                 raise StoreUnavailable(f"the store could not write: {error}") from error
 
@@ -166,6 +197,10 @@ class SqlStore:
                 yield connection
         except SQLAlchemyError as error:
             raise StoreUnavailable(f"the store could not be read: {error}") from error
+
+
+class _Locked(StoreUnavailable):
+    """Another process holds the database."""
 
 
 async def _append(connection: AsyncConnection, batches: Sequence[RoomBatch]) -> dict[RoomId, tuple[Outcome, ...]]:

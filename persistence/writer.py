@@ -47,16 +47,18 @@ class _Waiting:
     draft: Draft
     epoch: Epoch
     incarnation: Incarnation
+    head: Seq
     size: int
     put_at: float
 
 
 @dataclass(frozen=True, slots=True)
 class _Cut:
-    """A room's batch as it was taken from its queue."""
+    """A room's batch as it was taken from its queue. No entry up to `settled_to` is of its making."""
 
     batch: RoomBatch
     waiting: tuple[_Waiting, ...]
+    settled_to: Seq
 
 
 @dataclass(slots=True)
@@ -93,7 +95,7 @@ class BatchWriter:
         self._in_flight: dict[RoomId, _Cut] = {}
         self._unclear: dict[RoomId, _Cut] = {}
         self._lost: dict[RoomId, _Lost] = {}
-        self._settled_to: dict[RoomId, tuple[Epoch, Seq]] = {}
+        self._settled_to: dict[RoomId, Seq] = {}
         self._taken = 0
         self._next_start_at = 0.0
         self._retry_in = 0.0
@@ -106,12 +108,13 @@ class BatchWriter:
         """How many drafts have been taken and have no outcome yet."""
         return self._taken
 
-    def put(self, room: RoomId, draft: Draft, *, epoch: Epoch, incarnation: Incarnation) -> bool:
-        """Take a draft; False, and nothing is taken, if as many as the bound allows are waiting, or after `close`."""
+    def put(self, room: RoomId, draft: Draft, *, epoch: Epoch, incarnation: Incarnation, head: Seq) -> bool:
+        """Take a draft; False, and nothing is taken, if as many as the bound allows are waiting, or after `close`.
+        `head` is as the contract says."""
         if self._closing or self._taken >= self._limits.max_waiting:
             return False
         size = len((draft.text or "").encode(errors="replace"))
-        self._queues.setdefault(room, deque()).append(_Waiting(draft, epoch, incarnation, size, self._now()))
+        self._queues.setdefault(room, deque()).append(_Waiting(draft, epoch, incarnation, head, size, self._now()))
         self._taken += 1
         self._changed.set()
         return True
@@ -190,9 +193,10 @@ class BatchWriter:
         else:
             self._retry_in = 0.0
             self._settle(outcomes, redone)
-        lost, self._lost = self._lost, {}
-        for room, it in lost.items():
-            self._refuse(room, it.waiting, Fenced(it.epoch))
+        finally:
+            lost, self._lost = self._lost, {}
+            for room, it in lost.items():
+                self._refuse(room, it.waiting, Fenced(it.epoch))
 
     def _cut(self, room: RoomId) -> _Cut:
         """Take the first drafts of one owner from a room's queue, as many as a batch may hold."""
@@ -208,7 +212,9 @@ class BatchWriter:
         if not queue:
             del self._queues[room]
         drafts = tuple(it.draft for it in taken)
-        return _Cut(RoomBatch(room, first.epoch, first.incarnation, self._wall_ms(), drafts), tuple(taken))
+        batch = RoomBatch(room, first.epoch, first.incarnation, self._wall_ms(), drafts)
+        # a head is as old as its put, and a batch may have been settled since
+        return _Cut(batch, tuple(taken), max(taken[-1].head, self._settled_to.get(room, Seq(0))))
 
     def _hold(self, cuts: Mapping[RoomId, _Cut]) -> None:
         """Keep batches whose commit is unclear as they are."""
@@ -246,21 +252,16 @@ class BatchWriter:
         while self._in_flight:
             # one by one, for the same reason
             room = next(iter(self._in_flight))
-            batch = self._in_flight.pop(room).batch
-            settled_to = self._settled_to_of(room, batch.epoch)
+            cut = self._in_flight.pop(room)
+            batch = cut.batch
             if room in redone:
-                results = results_over_both_tries(batch, outcomes[room], settled_to=settled_to)
+                results = results_over_both_tries(batch, outcomes[room], settled_to=cut.settled_to)
             else:
                 results = tuple(zip(batch.drafts, outcomes[room], strict=True))
             numbers = [outcome.entry.seq for _, outcome in results if isinstance(outcome, Appended)]
             if numbers and room not in self._lost:
-                self._settled_to[room] = (batch.epoch, max(numbers))
+                self._settled_to[room] = max(numbers)
             self._deliver(room, batch.epoch, results)
-
-    def _settled_to_of(self, room: RoomId, epoch: Epoch) -> Seq:
-        """The last number that this writer knows to be settled in an epoch of its own; 0 if there is none."""
-        its_epoch, seq = self._settled_to.get(room, (epoch, Seq(0)))
-        return seq if its_epoch == epoch else Seq(0)
 
     def _refuse(self, room: RoomId, waiting: Iterable[_Waiting], outcome: Fenced | Unsettled) -> None:
         for epoch, some in groupby(waiting, key=lambda it: it.epoch):

@@ -185,7 +185,8 @@ class RoomHost:
                 pass
         hosted.wait_for(draft, on_outcome)
         record = hosted.record
-        if not self._writer.put(record.room, draft, epoch=hosted.room.epoch, incarnation=record.incarnation):
+        epoch, head = hosted.room.epoch, hosted.room.head
+        if not self._writer.put(record.room, draft, epoch=epoch, incarnation=record.incarnation, head=head):
             hosted.give_up(draft)
             raise Refusal(ErrorCode.BUSY, "the node has too many messages waiting; try again", retry_after_ms=500)
         return None

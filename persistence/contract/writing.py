@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from director.contract.ids import Epoch, Incarnation, RoomId
+from director.contract.ids import Epoch, Incarnation, RoomId, Seq
 from persistence.contract.messages import Draft
 from persistence.contract.store import Outcome
 
@@ -28,10 +28,14 @@ class DraftWriter(Protocol):
     Each draft taken gets exactly one outcome, by the callback, in order.
     """
 
-    def put(self, room: RoomId, draft: Draft, *, epoch: Epoch, incarnation: Incarnation) -> bool:
-        """Take a draft; False, and nothing is taken, if as many as the bound allows are waiting."""
+    def put(self, room: RoomId, draft: Draft, *, epoch: Epoch, incarnation: Incarnation, head: Seq) -> bool:
+        """Take a draft; False, and nothing is taken, if as many as the bound allows are waiting.
+
+        `head` is the last number of the room that the caller knows, from its opening or from what was settled since: of
+        an unclear commit it tells what that commit made from what was there before."""
         ...
 
     def forget(self, room: RoomId, *, epoch: Epoch) -> None:
-        """Let go of a room that is closed or lost: what waits and is not on its way to the store gets Fenced(epoch)."""
+        """Let go of a room that is closed or lost: what waits and is not on its way to the store gets Fenced(epoch).
+        Of drafts whose commit is unclear this says nothing but that the room has moved on."""
         ...

@@ -16,6 +16,9 @@ def results_over_both_tries(
     entries are those of the batch's own epoch above `settled_to`, the last number that its owner knows to be settled in
     that epoch: nobody else writes in it. Only the first of several drafts with one (author, cid) made the entry.
 
+    Fenced says nothing of the first try, which may have been committed before the fence: the new owner has read it, and
+    a retry there is told so.
+
     In the order of the drafts, except that the appended ones come last and by ascending number: a draft that was
     unfounded in the first try may have found its target, committed after it, in the second.
     """

@@ -668,7 +668,7 @@ class TestMigration:
                 for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
             ]
         await engines.close()
-        assert told == ["wal", 2, 1, 2000]
+        assert told == ["wal", 2, 1, 0]
 
 
 def upgrade_from_a_process(url: str) -> None:

@@ -6,6 +6,7 @@ committed after the fence: tried, and shown by the second test here.
 """
 
 import asyncio
+import dataclasses
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -126,7 +127,7 @@ async def test_without_our_begin_the_fence_is_void(url: str, driver_begins: bool
             connection.isolation_level = None  # type: ignore[attr-defined]
 
     ours = open_engines(url)
-    engines = Engines(writer=obvious, reader=ours.reader, committed_nothing=ours.committed_nothing)
+    engines = dataclasses.replace(ours, writer=obvious)
     words, outcomes = await fence_during_a_batch(engines, url)
     assert words == ["opened 1"], "the second process did not wait"
     assert all(isinstance(it, Appended) for it in outcomes), "the old owner committed after the fence"

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from director.contract.ids import Epoch, Incarnation, RoomId
+from director.contract.ids import Epoch, Incarnation, RoomId, Seq
 from persistence.contract.messages import Draft
-from persistence.contract.store import Appended, Duplicate, Fenced, RoomBatch, Unsettled
+from persistence.contract.store import Appended, Duplicate, Fenced, Opened, RoomBatch, Unsettled
 from persistence.contract.writing import Settled
 from persistence.store_memory import MemoryStore
 from persistence.writer import BatchWriter, WriterLimits
@@ -18,6 +18,7 @@ from tests.support.stores import (
     Settlements,
     all_entries,
     append,
+    batch_of,
     deleted,
     numbers,
     open_room,
@@ -50,8 +51,8 @@ class Bench:
     def elapsed(self) -> float:
         return round(self.clock() - self.started_at, 6)
 
-    def put(self, draft: Draft, room: RoomId = ROOM, *, epoch: int = 1, incarnation: str = NODE) -> bool:
-        return self.writer.put(room, draft, epoch=Epoch(epoch), incarnation=Incarnation(incarnation))
+    def put(self, draft: Draft, room: RoomId = ROOM, *, epoch: int = 1, incarnation: str = NODE, head: int = 0) -> bool:
+        return self.writer.put(room, draft, epoch=Epoch(epoch), incarnation=Incarnation(incarnation), head=Seq(head))
 
     async def until_empty(self) -> None:
         while self.writer.waiting:
@@ -284,6 +285,99 @@ async def test_what_a_former_owner_had_committed_is_a_duplicate_also_in_an_uncle
 
 
 @in_virtual_time
+async def test_a_retry_within_an_unclear_batch_is_a_duplicate_also_after_its_room_was_closed_and_opened_again() -> None:
+    """In the same epoch the writer's own memory of what it had settled is gone with the room: it took the retry for what
+    the unclear commit had made, and told it as appended a second time."""
+    it = await bench()
+    it.put(said("a"))
+    it.put(said("b"))
+    await it.until_empty()
+    it.writer.forget(ROOM, epoch=ONE)
+    opened = await open_room(it.store)
+    assert isinstance(opened, Opened)
+    it.log.plans.append("unclear")
+    it.put(said("a"), head=opened.state.last_seq)
+    it.put(said("c"), head=opened.state.last_seq)
+    await it.until_empty()
+    outcomes = [outcome for _, outcome in it.settled.of()[2:]]
+    assert isinstance(outcomes[0], Duplicate)
+    assert numbers(outcomes) == [3]
+
+
+@in_virtual_time
+async def test_what_was_settled_after_a_draft_was_put_is_a_duplicate_in_its_unclear_batch() -> None:
+    """The head that came with the draft is older than the batch that was on its way then."""
+    it = await bench()
+    it.log.plans.extend(["held", "unclear"])
+    it.put(said("a"))
+    step = asyncio.create_task(it.writer.step())
+    await it.log.started.wait()
+    it.put(said("a"), head=0)
+    it.put(said("b"), head=0)
+    it.log.release.set()
+    await step
+    await it.until_empty()
+    assert [type(outcome) for _, outcome in it.settled.of()] == [Appended, Duplicate, Appended]
+    assert numbers([outcome for _, outcome in it.settled.of()]) == [1, 2]
+
+
+@in_virtual_time
+async def test_a_batch_that_was_committed_unclearly_and_fenced_then_is_told_by_the_new_owner() -> None:
+    it = await bench()
+    it.log.plans.append("unclear")
+    it.put(said("a"))
+    await it.writer.step()
+    await open_room(it.store, epoch=2, incarnation="inc-2")
+    await it.until_empty()
+    assert it.settled.of() == [("a", Fenced(Epoch(2)))]
+    again = (await it.store.append_batch([batch_of(said("a"), epoch=2, incarnation="inc-2")]))[ROOM][0]
+    assert isinstance(again, Duplicate)
+    assert (again.seq, again.epoch) == (1, ONE)
+    assert it.writer.waiting == 0
+
+
+@in_virtual_time
+async def test_what_waits_behind_an_unclear_batch_is_fenced_with_it_when_the_host_drops_the_room() -> None:
+    """The host forgets the room from within the very call that tells it so."""
+    it = await bench()
+    it.log.plans.append("void")
+    it.put(said("a"))
+    await it.writer.step()
+    it.put(said("b"))
+    it.put(said("c"))
+    await open_room(it.store, epoch=2, incarnation="inc-2")
+
+    def host(settled: Settled) -> None:
+        if isinstance(settled.results[0][1], Fenced) and settled.epoch == ONE:
+            it.writer.forget(settled.room, epoch=ONE)
+
+    it.settled.listener = host
+    await it.until_empty()
+    assert [(cid, type(outcome)) for cid, outcome in it.settled.of()] == [("a", Fenced), ("b", Fenced), ("c", Fenced)]
+    assert await all_entries(it.store) == []
+    assert it.writer.waiting == 0
+
+
+@in_virtual_time
+async def test_an_unclear_batch_goes_with_others_and_each_room_gets_its_own_truth() -> None:
+    it = await bench()
+    it.log.plans.append("unclear")
+    it.put(said("a"))
+    it.put(said("x"), OTHER_ROOM)
+    await it.writer.step()
+    await open_room(it.store, OTHER_ROOM, epoch=2, incarnation="inc-2")
+    third = RoomId("third")
+    await open_room(it.store, third)
+    it.put(said("new"), third)
+    it.put(said("b"), head=0)
+    await it.until_empty()
+    assert [cid for cid, _ in it.settled.of()] == ["a", "b"]
+    assert numbers([outcome for _, outcome in it.settled.of()]) == [1, 2]
+    assert it.settled.of(OTHER_ROOM) == [("x", Fenced(Epoch(2)))]
+    assert numbers([outcome for _, outcome in it.settled.of(third)]) == [1]
+
+
+@in_virtual_time
 async def test_an_unclear_batch_is_never_given_up_and_its_room_waits_while_others_go_on() -> None:
     it = await bench()
     it.log.always = "void"
@@ -442,6 +536,37 @@ async def test_a_step_cancelled_over_its_transaction_is_settled_by_the_next() ->
     await append(it.store, said("a"))
     await it.until_empty()
     assert numbers([outcome for _, outcome in it.settled.of()]) == [1]
+
+
+@in_virtual_time
+async def test_a_room_forgotten_during_a_step_that_is_cancelled_is_told_so() -> None:
+    """Nobody would have told it later: nothing of the room was left to make a step for."""
+    it = await bench()
+    it.log.plans.append("held")
+    it.put(said("a"))
+    step = asyncio.create_task(it.writer.step())
+    await it.log.started.wait()
+    it.put(said("b"))
+    it.writer.forget(ROOM, epoch=Epoch(5))
+    step.cancel()
+    await asyncio.gather(step, return_exceptions=True)
+    assert it.settled.of() == [("a", Fenced(Epoch(5))), ("b", Fenced(Epoch(5)))]
+    assert it.writer.waiting == 0
+
+
+@in_virtual_time
+async def test_after_a_cancelled_step_the_room_s_later_drafts_wait_for_its_settlement() -> None:
+    it = await bench()
+    it.log.plans.extend(["held", "void", "out"])
+    it.put(said("a"))
+    step = asyncio.create_task(it.writer.step())
+    await it.log.started.wait()
+    step.cancel()
+    await asyncio.gather(step, return_exceptions=True)
+    it.put(said("b"))
+    await it.until_empty()
+    assert it.batches() == [[(ROOM, ["a"])]] * 4 + [[(ROOM, ["b"])]]
+    assert [(cid, numbers([outcome])) for cid, outcome in it.settled.of()] == [("a", [1]), ("b", [2])]
 
 
 @in_virtual_time

@@ -1,0 +1,183 @@
+"""The director's composition root: reads the environment and the clocks, builds the parts, and runs them.
+
+`python -m director.app` serves until SIGTERM or SIGINT. It starts while Redis is down and keeps trying.
+"""
+
+import asyncio
+import secrets
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import httpx
+import structlog
+import uvicorn
+from pydantic import ValidationError
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+
+from director.contract.clock import FleetClock
+from director.fleet_feed import FleetFeed
+from director.fleet_view import FleetView
+from director.identity import DemoIdentities, Identities, PlatformIdentities
+from director.leases_redis import RedisNodeLeases
+from director.logs import set_up_logs
+from director.metrics import DirectorMetrics
+from director.origin_gate import OriginGate
+from director.ownership_redis import RedisRoomOwners
+from director.pages import WEB, pages
+from director.probe import HttpNodeProbe
+from director.redis_client import HallRedis
+from director.router import Router
+from director.routes import FrontDesk, answer_errors, routes
+from director.settings import DirectorSettings
+from director.ticket_jwt import JwtTicketBook, ticket_key_of
+
+CLOSE_WITHIN = 1
+# Nobody's lease hangs on a director's calls: a late answer is worth more to those who wait than an early refusal.
+REDIS_SILENCE = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+class Director:
+    """All parts of one director, built from settings; `running` keeps its picture of the fleet up to date."""
+
+    def __init__(self, settings: DirectorSettings) -> None:
+        monotonic = time.monotonic
+        fleet_clock = FleetClock()
+        view = FleetView()
+        metrics = DirectorMetrics(view)
+        # Rooms and leases each have their own connections: a crowd of claims must not hold up the reading of leases.
+        self._redis, self._lease_redis = (
+            HallRedis(settings.redis_url, random_bytes=secrets.token_bytes, silence=REDIS_SILENCE) for _ in range(2)
+        )
+        self._http = httpx.AsyncClient(trust_env=False, follow_redirects=False)
+        owners, leases = RedisRoomOwners(self._redis), RedisNodeLeases(self._lease_redis)
+        self._feed = FleetFeed(
+            view, owners, leases, fleet_clock, monotonic=monotonic, timings=settings.timings.fingerprint
+        )
+        router = Router(
+            view,
+            owners,
+            leases,
+            HttpNodeProbe(self._http, monotonic=monotonic),
+            self._feed,
+            monotonic=monotonic,
+            on_claim=metrics.count_claim,
+        )
+        self.desk = FrontDesk(
+            view=view,
+            router=router,
+            tickets=JwtTicketBook(ticket_key_of(settings)),
+            identities=_identities_of(settings),
+            fleet_clock=fleet_clock,
+            metrics=metrics,
+            monotonic=monotonic,
+            ticket_ttl=settings.ticket_ttl,
+            admin_token=settings.admin_token,
+        )
+
+    @asynccontextmanager
+    async def running(self, on_crash: Callable[[], None]) -> AsyncIterator[None]:
+        """Run the loops. One that breaks is a fault of ours: it is logged, and `on_crash` is to end the process."""
+        try:
+            async with self._http, asyncio.TaskGroup() as tasks:
+                loops = [
+                    tasks.create_task(_supervised(self._feed.follow, on_crash), name="notices"),
+                    tasks.create_task(_supervised(self._feed.poll, on_crash), name="leases"),
+                ]
+                yield
+                for loop in loops:
+                    loop.cancel()
+        finally:
+            await self._redis.close()
+            await self._lease_redis.close()
+
+
+async def _supervised(run: Callable[[], Awaitable[None]], on_crash: Callable[[], None]) -> None:
+    try:
+        await run()
+    except Exception:
+        log.exception("loop_crashed")
+        on_crash()
+
+
+def _identities_of(settings: DirectorSettings) -> Identities:
+    if settings.demo:
+        return DemoIdentities(random_bytes=secrets.token_bytes)
+    return PlatformIdentities(settings.platform_key, algorithm=settings.platform_algorithm)
+
+
+def build_app(settings: DirectorSettings, *, web: Path = WEB, on_crash: Callable[[], None] = lambda: None) -> Starlette:
+    """The director as an ASGI application; its lifespan runs the loops."""
+    director = Director(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with director.running(on_crash):
+            yield
+
+    gate = Middleware(OriginGate, origins=settings.origins)
+    app = Starlette(routes=[*routes(director.desk), *pages(web)], middleware=[gate], lifespan=lifespan)
+    app.router.redirect_slashes = False
+    answer_errors(app)
+    return app
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own handling of signals, which ends the process by the signal once more."""
+
+    has_crashed = False
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def stop(self) -> None:
+        self.should_exit = True
+
+    def crash(self) -> None:
+        self.has_crashed = True
+        self.stop()
+
+
+async def serve(settings: DirectorSettings) -> bool:
+    """Serve until a signal says to stop; answers whether that, and not a crash, was the end."""
+    config = uvicorn.Config(
+        build_app(settings, on_crash=lambda: server.crash()),
+        host=settings.director_host,
+        port=settings.director_port,
+        ws="none",
+        lifespan="on",
+        timeout_graceful_shutdown=CLOSE_WITHIN,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+    )
+    server = _Server(config)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, server.stop)
+    log.info("director_starting", host=settings.director_host, port=settings.director_port, demo=settings.demo)
+    await server.serve()
+    log.info("director_stopped")
+    return not server.has_crashed
+
+
+def main() -> None:
+    """`python -m director.app`"""
+    try:
+        settings = DirectorSettings()
+    except ValidationError as error:
+        raise SystemExit("director: " + "; ".join(problem["msg"] for problem in error.errors())) from None
+    set_up_logs("director")
+    if not asyncio.run(serve(settings)):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

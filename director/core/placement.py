@@ -1,0 +1,81 @@
+"""Placement: which node a room goes to (design, section 3).
+
+1. A room whose owner lives stays, whatever the ring says.
+2. A pinned room goes to its node while that serves.
+3. Else the first node in the ring's order with load + room <= max(1.25 x mean, room), the mean including the room.
+4. Else the least loaded node.
+Nodes that do not serve are given nothing.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from director.contract.ids import NodeName, RoomId
+from director.contract.ownership import RoomRecord
+
+MIN_ROOM_LOAD = 30
+_BOUND = 1.25
+
+
+def room_load(*, members: int = 0, reserved: int = 0, peak: int = 0) -> int:
+    """What a room counts for, in members: those it has, was announced or once had, and a least sum for any room."""
+    return max(members, reserved, peak, MIN_ROOM_LOAD)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known about a room and the nodes. `loads` may lack nodes without rooms; `order` is the ring's."""
+
+    record: RoomRecord | None
+    owner_lives: bool
+    serving: Collection[NodeName]
+    loads: Mapping[NodeName, int]
+    order: Sequence[NodeName]
+    load: int = MIN_ROOM_LOAD
+    overrides: Mapping[RoomId, NodeName] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """The room has a living owner."""
+
+    record: RoomRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The room should go to `node`; `why` is `pinned`, `ring`, `bounded` or `least_loaded`."""
+
+    node: NodeName
+    replacing: RoomRecord | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoNodes:
+    """No node serves."""
+
+
+def place(room: RoomId, facts: Facts) -> Keep | Claim | NoNodes:
+    """Decide where `room` goes."""
+    record = facts.record
+    if record is not None and facts.owner_lives:
+        return Keep(record)
+    candidates = [node for node in facts.order if node in facts.serving]
+    if not candidates:
+        return NoNodes()
+    node, why = _choice(room, facts, candidates)
+    return Claim(node, record, why)
+
+
+def _choice(room: RoomId, facts: Facts, candidates: Sequence[NodeName]) -> tuple[NodeName, str]:
+    pinned = (facts.overrides or {}).get(room)
+    if pinned is not None and pinned in candidates:
+        return pinned, "pinned"
+    loads = {node: facts.loads.get(node, 0) for node in candidates}
+    mean = (sum(loads.values()) + facts.load) / len(candidates)
+    bound = max(_BOUND * mean, facts.load)
+    for rank, node in enumerate(candidates):
+        if loads[node] + facts.load <= bound:
+            return node, "bounded" if rank else "ring"
+    return min(candidates, key=loads.__getitem__), "least_loaded"

@@ -1,0 +1,107 @@
+"""What keeps the FleetView up to date: the notices, a read of all leases each second, snapshots where needed."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import TYPE_CHECKING, cast
+
+import structlog
+
+from director.contract.clock import FleetClock
+from director.contract.errors import ControlPathUnavailable
+from director.contract.ids import Incarnation
+from director.contract.lease import NodeLeases
+from director.contract.ownership import Interrupted, Notice, RoomOwners
+from director.fleet_view import FleetView
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+POLL_EVERY = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+class FleetFeed:
+    """Two loops for the process's TaskGroup, `follow` and `poll`; both outlive any outage of Redis.
+
+    `timings` is the fingerprint of the director's own LeaseTimings: a node with another one is named in the log.
+    """
+
+    def __init__(
+        self,
+        view: FleetView,
+        owners: RoomOwners,
+        leases: NodeLeases,
+        fleet_clock: FleetClock,
+        *,
+        monotonic: Callable[[], float],
+        timings: str,
+    ) -> None:
+        self._view = view
+        self._owners = owners
+        self._leases = leases
+        self._fleet_clock = fleet_clock
+        self._monotonic = monotonic
+        self._timings = timings
+        self._told: set[Incarnation] = set()
+        # While a snapshot is read no notice is applied: those after its number must come on top of it.
+        self._turn = asyncio.Lock()
+        self._is_answered: bool | None = None
+
+    async def follow(self) -> None:
+        """Apply notices for ever."""
+        notices = cast("AsyncGenerator[Notice | Interrupted, None]", self._owners.notices())
+        async with aclosing(notices):
+            async for notice in notices:
+                async with self._turn:
+                    self._view.hear(notice, now=self._monotonic())
+                    await self._reload()
+
+    async def poll(self) -> None:
+        """Read the leases about once a second for ever."""
+        while True:
+            await self.poll_once()
+            await asyncio.sleep(POLL_EVERY)
+
+    async def poll_once(self) -> bool:
+        """Read all leases and Redis' time, and a snapshot if one is needed; answers whether Redis answered."""
+        sent_at = self._monotonic()
+        try:
+            read = await self._leases.live_nodes()
+        except ControlPathUnavailable as error:
+            self._note_answered(False, why=str(error))
+            return False
+        self._note_answered(True)
+        self._fleet_clock.take(read.server_at_ms, sent_at=sent_at, received_at=self._monotonic())
+        self._view.read_leases(read, sent_at=sent_at)
+        self._compare_timings()
+        async with self._turn:
+            await self._reload()
+        return True
+
+    async def _reload(self) -> None:
+        if not self._view.needs_snapshot:
+            return
+        try:
+            snapshot = await self._owners.snapshot()
+        except ControlPathUnavailable as error:
+            self._note_answered(False, why=str(error))
+            return
+        self._view.load(snapshot)
+        log.info("map_loaded", rooms=len(snapshot.rooms), generation=snapshot.generation, number=snapshot.number)
+
+    def _note_answered(self, is_answered: bool, *, why: str = "") -> None:
+        if is_answered is self._is_answered:
+            return
+        self._is_answered = is_answered
+        if is_answered:
+            log.info("redis_answered")
+        else:
+            log.warning("redis_unavailable", why=why)
+
+    def _compare_timings(self) -> None:
+        for lease in self._view.leases():
+            if lease.timings != self._timings and lease.incarnation not in self._told:
+                self._told.add(lease.incarnation)
+                log.warning("lease_timings_differ", node=lease.node, theirs=lease.timings, ours=self._timings)

@@ -1,0 +1,37 @@
+-- Makes a node the owner of a room with the next epoch.
+-- KEYS[1] {hall}:meta
+-- KEYS[2] {hall}:room:ROOM
+-- KEYS[3] {hall}:rooms
+-- KEYS[4] {hall}:node:NODE of the new owner
+-- KEYS[5] {hall}:node:OWNER of the owner that is replaced (KEYS[4] if nobody is)
+-- ARGV[1] random name
+-- ARGV[2] ROOM
+-- ARGV[3] NODE, ARGV[4] its incarnation
+-- ARGV[5] why it was placed there
+-- ARGV[6] OWNER that the caller believes in ('' = nobody), ARGV[7] its incarnation, ARGV[8] the epoch
+-- Answers {'claimed', record}, {'outrun', record or ''} or {'unfit', ''}.
+generation()
+local room, node, incarnation, why, owner = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+
+if not is_owned(KEYS[2], owner, ARGV[7], ARGV[8]) then
+  return {'outrun', record_of(room, KEYS[2])}
+end
+if owner ~= '' and redis.call('HGET', KEYS[5], 'incarnation') == ARGV[7] then
+  return {'outrun', record_of(room, KEYS[2])}
+end
+if redis.call('HGET', KEYS[4], 'incarnation') ~= incarnation then
+  return {'unfit', ''}
+end
+
+local number = next_number()
+redis.call('HSET', KEYS[2], 'owner', node, 'incarnation', incarnation, 'epoch', next_epoch(), 'why', why,
+  'version', number, 'members', '0')
+if owner == '' then
+  redis.call('HSET', KEYS[2], 'peak', '0', 'moves', '0')
+  redis.call('SADD', KEYS[3], room)
+else
+  redis.call('HINCRBY', KEYS[2], 'moves', 1)
+end
+local record = record_of(room, KEYS[2])
+notify('room', number, '"replaced":' .. tostring(owner ~= '') .. ',"record":' .. record)
+return {'claimed', record}

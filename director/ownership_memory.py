@@ -1,0 +1,108 @@
+"""Room records in memory: the twin of ownership_redis."""
+
+from collections.abc import AsyncIterator, Sequence
+
+import msgspec
+
+from director.contract.ids import Epoch, Incarnation, NodeName, RoomId
+from director.contract.ownership import (
+    Claimed,
+    Interrupted,
+    Notice,
+    Outrun,
+    RoomChanged,
+    RoomGone,
+    RoomRecord,
+    Snapshot,
+    Unfit,
+)
+from director.memory_hall import MemoryHall
+
+
+class MemoryRoomOwners:
+    """RoomOwners over a MemoryHall."""
+
+    def __init__(self, hall: MemoryHall) -> None:
+        self.hall = hall
+
+    async def claim(
+        self, room: RoomId, *, node: NodeName, incarnation: Incarnation, replacing: RoomRecord | None, why: str
+    ) -> Claimed | Outrun | Unfit:
+        hall = self.hall
+        hall.answer()
+        standing = hall.rooms.get(room)
+        if _identity_of(standing) != _identity_of(replacing):
+            return Outrun(standing)
+        if standing is not None and hall.holds(standing.owner, standing.incarnation):
+            return Outrun(standing)
+        if not hall.holds(node, incarnation):
+            return Unfit()
+        number = hall.next_number()
+        record = RoomRecord(
+            room,
+            node,
+            incarnation,
+            hall.next_epoch(),
+            why,
+            number,
+            peak=standing.peak if standing else 0,
+            moves=standing.moves + 1 if standing else 0,
+        )
+        return self._write(record, replaced=standing is not None)
+
+    async def renew_claim(
+        self, room: RoomId, *, node: NodeName, incarnation: Incarnation, epoch: Epoch, floor: Epoch
+    ) -> Claimed | Outrun:
+        hall = self.hall
+        hall.answer()
+        standing = hall.rooms.get(room)
+        if standing is None or _identity_of(standing) != (node, incarnation, epoch):
+            return Outrun(standing)
+        hall.raise_epoch(floor)
+        return self._write(
+            msgspec.structs.replace(standing, epoch=hall.next_epoch(), version=hall.next_number()), replaced=False
+        )
+
+    async def assert_owned(self, records: Sequence[RoomRecord]) -> Sequence[Claimed | Outrun]:
+        self.hall.answer()
+        return [self._assert_one(record) for record in records]
+
+    def _assert_one(self, record: RoomRecord) -> Claimed | Outrun:
+        hall = self.hall
+        hall.raise_epoch(record.epoch)
+        standing = hall.rooms.get(record.room)
+        if standing is not None and _identity_of(standing) == _identity_of(record):
+            return Claimed(standing)
+        if standing is not None and standing.epoch >= record.epoch:
+            return Outrun(standing)
+        return self._write(msgspec.structs.replace(record, version=hall.next_number()), replaced=False)
+
+    def _write(self, record: RoomRecord, *, replaced: bool) -> Claimed:
+        hall = self.hall
+        hall.rooms[record.room] = record
+        hall.publish(RoomChanged(hall.generation, hall.number, record, replaced))
+        return Claimed(record)
+
+    async def release(self, room: RoomId, *, node: NodeName, incarnation: Incarnation, epoch: Epoch) -> bool:
+        hall = self.hall
+        hall.answer()
+        if _identity_of(hall.rooms.get(room)) != (node, incarnation, epoch):
+            return False
+        del hall.rooms[room]
+        hall.publish(RoomGone(hall.generation, hall.next_number(), room))
+        return True
+
+    async def room_record(self, room: RoomId) -> RoomRecord | None:
+        self.hall.answer()
+        return self.hall.rooms.get(room)
+
+    async def snapshot(self) -> Snapshot:
+        self.hall.answer()
+        return Snapshot(self.hall.generation, self.hall.number, list(self.hall.rooms.values()))
+
+    def notices(self) -> AsyncIterator[Notice | Interrupted]:
+        return self.hall.notices()
+
+
+def _identity_of(record: RoomRecord | None) -> tuple[NodeName, Incarnation, Epoch] | None:
+    return None if record is None else (record.owner, record.incarnation, record.epoch)

@@ -1,0 +1,122 @@
+"""A probe: asking a node at its own address whether it lives (design, section 3, fast failover).
+
+Only two things prove a death: the address refuses connections twice, 200 ms apart, or another incarnation of the node
+answers there. Silence, errors and other answers prove nothing.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import httpx
+import msgspec
+
+from director.contract.ids import Incarnation, NodeName
+from director.contract.lease import NodeLease
+from director.single_flight import SingleFlight
+
+ANSWER_WITHIN = 0.3
+TRY_AGAIN_AFTER = 0.2
+KEEP_FOR = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """The incarnation of the lease answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """It is proven that the incarnation is gone."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """Nothing is proven."""
+
+    why: str
+
+
+Verdict = Alive | Dead | Unclear
+
+
+class NodeProbe(Protocol):
+    """Who can tell whether a node lives."""
+
+    async def verdict_on(self, lease: NodeLease) -> Verdict:
+        """The verdict on the lease's incarnation, in well under a second; many may ask at once."""
+        ...
+
+
+class _Health(msgspec.Struct, frozen=True):
+    node: str
+    incarnation: str
+    ok: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    pass
+
+
+class HttpNodeProbe:
+    """NodeProbe by `GET {probe_url}/healthz`: one flight for each incarnation, its verdict kept for a second."""
+
+    def __init__(self, http: httpx.AsyncClient, *, monotonic: Callable[[], float]) -> None:
+        self._http = http
+        self._monotonic = monotonic
+        self._flights: SingleFlight[tuple[NodeName, Incarnation], Verdict] = SingleFlight()
+        self._kept: dict[tuple[NodeName, Incarnation], tuple[float, Verdict]] = {}
+
+    async def verdict_on(self, lease: NodeLease) -> Verdict:
+        key = (lease.node, lease.incarnation)
+        now = self._monotonic()
+        self._kept = {k: kept for k, kept in self._kept.items() if now - kept[0] < KEEP_FOR}
+        if key in self._kept:
+            return self._kept[key][1]
+        return await self._flights.run(key, lambda: self._find_out(lease))
+
+    async def _find_out(self, lease: NodeLease) -> Verdict:
+        verdict = await self._ask(lease)
+        if isinstance(verdict, _Refused):
+            await asyncio.sleep(TRY_AGAIN_AFTER)
+            verdict = await self._ask(lease)
+            if isinstance(verdict, _Refused):
+                verdict = Dead("refused")
+        self._kept[lease.node, lease.incarnation] = (self._monotonic(), verdict)
+        return verdict
+
+    async def _ask(self, lease: NodeLease) -> Verdict | _Refused:
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN):
+                answer = await self._http.get(f"{lease.probe_url}/healthz", headers={"Connection": "close"})
+                health = msgspec.json.decode(answer.content, type=_Health)
+        except TimeoutError:
+            return Unclear("silent")
+        except httpx.ConnectError as error:
+            return _Refused() if _is_refusal(error) else Unclear("unreachable")
+        except (httpx.HTTPError, httpx.InvalidURL, msgspec.DecodeError) as error:
+            return Unclear(type(error).__name__)
+        if health.node != lease.node:
+            return Unclear("another node answers")
+        return Alive() if health.incarnation == lease.incarnation else Dead("another incarnation answers")
+
+
+def _is_refusal(error: httpx.ConnectError) -> bool:
+    """Whether every address that was tried refused the connection."""
+    causes = [cause for cause in _leaves(error) if isinstance(cause, OSError)]
+    return bool(causes) and all(isinstance(cause, ConnectionRefusedError) for cause in causes)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """The innermost causes; libraries wrap the socket's own error, and gather several in a group."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    elif (cause := error.__cause__ or error.__context__) is not None:
+        yield from _leaves(cause)
+    else:
+        yield error

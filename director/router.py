@@ -1,0 +1,176 @@
+"""The router: answers where a room is, and sees to it that it is somewhere (design, section 3).
+
+A room whose owner lives is answered from memory. Any other is decided once, however many ask: placed, claimed in
+Redis, and where somebody else was faster, followed. A client's hint that a node failed is checked by a probe first.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+
+from director.contract.errors import ControlPathUnavailable, ErrorCode, Refusal
+from director.contract.ids import Incarnation, NodeName, RoomId
+from director.contract.lease import NodeLeases
+from director.contract.ownership import Claimed, Outrun, RoomOwners, RoomRecord, Unfit
+from director.core.placement import Claim, Keep, NoNodes, place
+from director.fleet_view import FleetView, Placement
+from director.probe import Alive, Dead, NodeProbe, Unclear
+from director.single_flight import SingleFlight
+
+MAX_TRIES = 4
+RETRY_SOON_MS = 300
+RETRY_LATER_MS = 1_000
+
+log = structlog.get_logger(__name__)
+
+
+class LeaseReader(Protocol):
+    """Who can bring the view's leases up to date."""
+
+    async def poll_once(self) -> bool:
+        """Read them now; answers whether Redis answered."""
+        ...
+
+
+class Router:
+    """Routes rooms. Any number may ask at once; nothing but an unknown room or a dead owner costs a call to Redis."""
+
+    def __init__(
+        self,
+        view: FleetView,
+        owners: RoomOwners,
+        leases: NodeLeases,
+        probe: NodeProbe,
+        reader: LeaseReader,
+        *,
+        monotonic: Callable[[], float],
+        on_claim: Callable[[str], None] = lambda outcome: None,
+    ) -> None:
+        self._view = view
+        self._owners = owners
+        self._leases = leases
+        self._probe = probe
+        self._reader = reader
+        self._monotonic = monotonic
+        self._on_claim = on_claim
+        self._flights: SingleFlight[RoomId, Placement] = SingleFlight()
+        self._burials: SingleFlight[tuple[NodeName, Incarnation], None] = SingleFlight()
+
+    async def route(self, room: RoomId, *, failed: NodeName | None = None) -> Placement:
+        """Where `room` is. Raises Refusal: NO_NODES, or OWNER_UNCONFIRMED where Redis or a node must answer first.
+
+        `failed` names a node that a client has lost; unless it owns the room, that is no news.
+        """
+        placement = self._view.placement_of(room)
+        if placement is not None and (failed is None or failed != placement.record.owner):
+            return placement
+        if placement is not None:
+            await self._examine(placement)
+            # The verdict is about one incarnation: whoever owns the room now is the answer.
+            placement = self._view.placement_of(room)
+            if placement is not None:
+                return placement
+        return await self._flights.run(room, lambda: self._settle(room))
+
+    async def _examine(self, placement: Placement) -> None:
+        """Probe the owner: returns if it lives, or when it is buried. Raises OWNER_UNCONFIRMED if neither is known."""
+        lease = placement.lease
+        match await self._probe.verdict_on(lease):
+            case Alive():
+                return
+            case Dead(why):
+                await self._burials.run((lease.node, lease.incarnation), lambda: self._bury(placement, why))
+            case Unclear(why):
+                raise Refusal(
+                    ErrorCode.OWNER_UNCONFIRMED,
+                    f"node {lease.node} neither answers nor is it proven dead ({why}); ask again",
+                    retry_after_ms=self._until_lapse_ms(lease.node),
+                )
+
+    async def _bury(self, placement: Placement, why: str) -> None:
+        lease = placement.lease
+        if not self._view.lives(placement.record):
+            return
+        try:
+            was_held = await self._leases.declare_dead(lease.node, lease.incarnation, why=why)
+        except ControlPathUnavailable as error:
+            raise _unconfirmed("the node is gone, but who takes over cannot be settled now; ask again") from error
+        self._view.bury(lease.node, lease.incarnation, now=self._monotonic())
+        log.warning("node_declared_dead", node=lease.node, incarnation=lease.incarnation, why=why, was_held=was_held)
+
+    def _until_lapse_ms(self, node: NodeName) -> int:
+        known = self._view.node_of(node)
+        remaining = 0.0 if known is None else known.lapses_at - self._monotonic()
+        return max(RETRY_LATER_MS, int(remaining * 1000))
+
+    async def _settle(self, room: RoomId) -> Placement:
+        """Find or make the room's owner; runs once at a time for a room."""
+        if not self._view.is_loaded:
+            raise _unconfirmed("the director does not know the rooms yet; ask again")
+        record = self._view.record_of(room)
+        for _ in range(MAX_TRIES):
+            facts = self._view.facts_of(room, record)
+            match place(room, facts):
+                case Keep(record=kept):
+                    placement = self._view.placement_by(kept)
+                    assert placement is not None, "a room is only kept by an owner that lives"
+                    return placement
+                case NoNodes():
+                    raise Refusal(
+                        ErrorCode.NO_NODES, "no node can take the room now; ask again", retry_after_ms=RETRY_LATER_MS
+                    )
+                case Claim() as claim:
+                    try:
+                        answer = await self._claim(room, claim, load=facts.load)
+                    except ControlPathUnavailable as error:
+                        self._on_claim("unavailable")
+                        raise _unconfirmed("who owns the room cannot be settled now; ask again") from error
+                    if isinstance(answer, Placement):
+                        return answer
+                    record = answer.record
+        raise _unconfirmed("the room changes hands just now; ask again", retry_after_ms=RETRY_SOON_MS)
+
+    async def _claim(self, room: RoomId, claim: Claim, *, load: int) -> Placement | Outrun:
+        """Claim once. Where the leases known here were the reason for failing, they are read anew."""
+        view = self._view
+        known = view.node_of(claim.node)
+        assert known is not None, "only known nodes are chosen"
+        with view.expecting(known.lease, load):
+            answer = await self._owners.claim(
+                room,
+                node=claim.node,
+                incarnation=known.lease.incarnation,
+                replacing=claim.replacing,
+                why=claim.why,
+            )
+        self._on_claim(type(answer).__name__.lower())
+        match answer:
+            case Claimed(record):
+                view.learn(record)
+                _note_claim(record, claim.replacing)
+                return Placement(record, known.lease)
+            case Outrun(record):
+                if record is not None:
+                    view.learn(record)
+                    if not view.lives(record):
+                        await self._reader.poll_once()
+                return answer
+            case Unfit():
+                await self._reader.poll_once()
+                return Outrun(claim.replacing)
+
+
+def _note_claim(record: RoomRecord, replacing: RoomRecord | None) -> None:
+    log.info(
+        "room_claimed",
+        room=record.room,
+        node=record.owner,
+        epoch=record.epoch,
+        why=record.why,
+        replacing=None if replacing is None else replacing.owner,
+    )
+
+
+def _unconfirmed(message: str, *, retry_after_ms: int = RETRY_LATER_MS) -> Refusal:
+    return Refusal(ErrorCode.OWNER_UNCONFIRMED, message, retry_after_ms=retry_after_ms)

@@ -1,0 +1,70 @@
+"""director/settings: what is wrong is said together with what to do."""
+
+import pytest
+from pydantic import ValidationError
+
+from director.settings import DirectorSettings
+
+KEYS = {"HALL_TICKET_KEY": "t" * 32, "HALL_PLATFORM_KEY": "p" * 32}
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in [name for name in os.environ if name.startswith("HALL_")]:
+        monkeypatch.delenv(name)
+
+
+def settings(monkeypatch: pytest.MonkeyPatch, **environment: str) -> DirectorSettings:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return DirectorSettings()
+
+
+def test_a_demo_needs_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    demo = settings(monkeypatch, HALL_DEMO="1")
+    assert demo.demo
+    assert demo.origins == {"http://127.0.0.1:8000", "http://localhost:8000"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "advice"),
+    [
+        ({}, "HALL_TICKET_KEY"),
+        ({"HALL_TICKET_KEY": "t" * 32}, "HALL_PLATFORM_KEY"),
+        ({**KEYS, "HALL_TICKET_KEY": "short"}, "32 characters"),
+        ({"HALL_DEMO": "1", "HALL_DIRECTOR_HOST": "0.0.0.0"}, "HALL_DIRECTOR_HOST=127.0.0.1"),
+        ({**KEYS, "HALL_PLATFORM_ALGORITHM": "none"}, "HALL_PLATFORM_ALGORITHM"),
+        ({**KEYS, "HALL_DIRECTOR_URL": "http://a.example/path"}, "HALL_DIRECTOR_URL"),
+        ({**KEYS, "HALL_ALLOWED_ORIGINS": "https://a.example, *"}, "HALL_ALLOWED_ORIGINS"),
+        ({**KEYS, "HALL_LEASE_RENEW": "9"}, "out of order"),
+        ({**KEYS, "HALL_TICKET_TTL": "0"}, "greater than 0"),
+    ],
+)
+def test_what_cannot_work_is_refused_with_advice(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], advice: str
+) -> None:
+    with pytest.raises(ValidationError, match=advice):
+        settings(monkeypatch, **environment)
+
+
+def test_allowed_origins_come_beside_the_director_s_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    allowed = settings(
+        monkeypatch,
+        **KEYS,
+        HALL_DIRECTOR_URL="https://chat.example/",
+        HALL_ALLOWED_ORIGINS=" https://lms.example/ ,,http://dev.example:3000",
+    )
+    assert allowed.origins == {"https://chat.example", "https://lms.example", "http://dev.example:3000"}
+
+
+def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = repr(settings(monkeypatch, **KEYS, HALL_ADMIN_TOKEN="adminsecret"))
+    assert "tttt" not in shown
+    assert "pppp" not in shown
+    assert "adminsecret" not in shown
+
+
+def test_timings_are_those_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings(monkeypatch, **KEYS, HALL_LEASE_EXPIRE="8").timings.expire == 8.0

@@ -1,0 +1,130 @@
+"""director/probe over real sockets: what proves a death and what does not."""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+
+from director.probe import ANSWER_WITHIN, TRY_AGAIN_AFTER, Alive, Dead, HttpNodeProbe, Unclear, Verdict
+from tests.support.halls import lease_of
+from tests.support.valkey_server import free_port
+
+
+class Node:
+    """A listener that answers every request with the same body, and counts them."""
+
+    def __init__(self, body: str) -> None:
+        self._body = body.encode()
+        self.asked = 0
+        self.port = 0
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.asked += 1
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(self._body), self._body))
+        await writer.drain()
+        writer.close()
+
+
+@asynccontextmanager
+async def node_saying(body: str) -> AsyncIterator[Node]:
+    node = Node(body)
+    listener = await asyncio.start_server(node.answer, "127.0.0.1", 0)
+    node.port = listener.sockets[0].getsockname()[1]
+    async with listener:
+        yield node
+
+
+@asynccontextmanager
+async def probing() -> AsyncIterator[HttpNodeProbe]:
+    async with httpx.AsyncClient(trust_env=False) as http:
+        yield HttpNodeProbe(http, monotonic=time.monotonic)
+
+
+async def verdict_on(port: int) -> Verdict:
+    async with probing() as probe:
+        return await probe.verdict_on(lease_of("node-1", "i1", port=port))
+
+
+async def test_a_node_that_answers_for_itself_is_alive() -> None:
+    async with node_saying('{"ok": true, "node": "node-1", "incarnation": "i1", "more": 1}') as node:
+        assert await verdict_on(node.port) == Alive()
+
+
+async def test_another_incarnation_is_proof() -> None:
+    async with node_saying('{"ok": true, "node": "node-1", "incarnation": "i2"}') as node:
+        assert await verdict_on(node.port) == Dead("another incarnation answers")
+
+
+async def test_two_refusals_are_proof_and_take_their_time() -> None:
+    began = time.monotonic()
+    assert await verdict_on(free_port()) == Dead("refused")
+    assert TRY_AGAIN_AFTER <= time.monotonic() - began < TRY_AGAIN_AFTER + 2 * ANSWER_WITHIN
+
+
+async def test_one_refusal_is_no_proof() -> None:
+    """A node that is just being started again refuses for a moment."""
+    port = free_port()
+    async with probing() as probe:
+        asking = asyncio.create_task(probe.verdict_on(lease_of("node-1", "i1", port=port)))
+        await asyncio.wait([asking], timeout=TRY_AGAIN_AFTER / 2)
+        node = Node('{"ok": true, "node": "node-1", "incarnation": "i1"}')
+        async with await asyncio.start_server(node.answer, "127.0.0.1", port):
+            assert await asking == Alive()
+        assert node.asked == 1
+
+
+async def test_silence_is_no_proof_and_is_not_waited_for() -> None:
+    with socket.socket() as frozen:
+        frozen.bind(("127.0.0.1", 0))
+        frozen.listen()
+        began = time.monotonic()
+        assert await verdict_on(frozen.getsockname()[1]) == Unclear("silent")
+        assert time.monotonic() - began < ANSWER_WITHIN + 0.5
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["", "hello", "[]", '{"ok": true}', '{"node": 1, "incarnation": "i2"}', '{"node": "node-2", "incarnation": "i2"}'],
+)
+async def test_what_else_answers_there_proves_nothing(body: str) -> None:
+    async with node_saying(body) as node:
+        assert isinstance(await verdict_on(node.port), Unclear)
+
+
+async def test_a_connection_that_breaks_proves_nothing() -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.abort()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as listener:
+        assert isinstance(await verdict_on(listener.sockets[0].getsockname()[1]), Unclear)
+
+
+async def test_an_address_that_cannot_be_found_proves_nothing() -> None:
+    lease = lease_of("node-1", "i1")
+    for url in ("http://nowhere.invalid", "http://[", "ftp://127.0.0.1", ""):
+        async with probing() as probe:
+            wrong = type(lease)(lease.node, lease.incarnation, url, "/", url, lease.timings)
+            assert isinstance(await probe.verdict_on(wrong), Unclear), url
+
+
+async def test_a_crowd_asks_once_and_the_verdict_is_kept_for_a_second() -> None:
+    now = 0.0
+    async with (
+        node_saying('{"ok": true, "node": "node-1", "incarnation": "i1"}') as node,
+        httpx.AsyncClient(trust_env=False) as http,
+    ):
+        probe = HttpNodeProbe(http, monotonic=lambda: now)
+        lease = lease_of("node-1", "i1", port=node.port)
+        assert await asyncio.gather(*(probe.verdict_on(lease) for _ in range(100))) == [Alive()] * 100
+        now = 0.9
+        assert await probe.verdict_on(lease) == Alive()
+        assert node.asked == 1
+        now = 1.1
+        assert await probe.verdict_on(lease) == Alive()
+        assert node.asked == 2
+        assert await probe.verdict_on(lease_of("node-1", "i0", port=node.port)) == Dead("another incarnation answers")

@@ -1,0 +1,114 @@
+"""The hall's ports over memory, Valkey and Redis, for suites that must hold on all of them."""
+
+import asyncio
+import os
+import shutil
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
+from dataclasses import dataclass
+
+import pytest
+
+from director.contract.ids import Incarnation, NodeName, RoomId
+from director.contract.lease import LeaseTimings, NodeLease, NodeLeases, NodeState
+from director.contract.ownership import Interrupted, MembersCounted, Notice, RoomOwners
+from director.leases_memory import MemoryNodeLeases
+from director.leases_redis import RedisNodeLeases
+from director.memory_hall import MemoryHall
+from director.ownership_memory import MemoryRoomOwners
+from director.ownership_redis import RedisRoomOwners
+from director.redis_client import HallRedis
+from tests.support.valkey_server import ValkeyServer, valkey
+
+MATHS = RoomId("math-101")
+ART = RoomId("art~2")
+
+KINDS = [
+    "memory",
+    "valkey",
+    pytest.param("redis", marks=pytest.mark.skipif(not shutil.which("redis-server"), reason="no redis-server")),
+]
+
+
+def lease_of(
+    node: str, incarnation: str = "i1", *, port: int = 1, state: NodeState = NodeState.SERVING, members: int = 0
+) -> NodeLease:
+    """A lease for tests; `port` is that of the address for probes."""
+    url = f"http://127.0.0.1:{port}"
+    name = NodeName(node)
+    fingerprint = LeaseTimings().fingerprint
+    return NodeLease(name, Incarnation(incarnation), url, "/socket.io/", url, fingerprint, state, members)
+
+
+@dataclass(slots=True)
+class Hall:
+    """Both ports over one hall, and the server if there is a real one."""
+
+    owners: RoomOwners
+    leases: NodeLeases
+    server: ValkeyServer | None = None
+    memory: MemoryHall | None = None
+
+    def wipe(self) -> None:
+        """Lose all data, as a server that was started anew."""
+        if self.memory is not None:
+            self.memory.wipe()
+        if self.server is not None:
+            self.server.wipe()
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator["Listening"]:
+        """What is published from here on; it listens already when the block begins."""
+        notices = self.owners.notices()
+        try:
+            first = await anext(notices)
+            assert first == Interrupted()
+            yield Listening(notices)
+        finally:
+            await notices.aclose()  # type: ignore[attr-defined]
+
+
+@dataclass(slots=True)
+class Listening:
+    notices: AsyncIterator[Notice | Interrupted]
+
+    async def next(self) -> Notice | Interrupted:
+        async with asyncio.timeout(10):
+            return await anext(self.notices)
+
+    async def next_numbered(self) -> Notice | Interrupted:
+        """The next one that is not a count of members."""
+        while isinstance(notice := await self.next(), MembersCounted):
+            pass
+        return notice
+
+
+@contextmanager
+def server_of(kind: str) -> Iterator[ValkeyServer | None]:
+    """The server that a kind of hall needs: Valkey, Debian's Redis, or none."""
+    match kind:
+        case "valkey":
+            with valkey() as server:
+                yield server
+        case "redis":
+            with valkey("redis-server") as server:
+                yield server
+        case _:
+            with nullcontext():
+                yield None
+
+
+@asynccontextmanager
+async def hall_on(server: ValkeyServer | None) -> AsyncIterator[Hall]:
+    """An empty hall: on that server, or in memory."""
+    if server is None:
+        memory = MemoryHall(clock=time.monotonic, server_clock=time.time)
+        yield Hall(MemoryRoomOwners(memory), MemoryNodeLeases(memory), memory=memory)
+        return
+    server.wipe()
+    redis = HallRedis(server.url, random_bytes=os.urandom, silence=2.0)
+    try:
+        yield Hall(RedisRoomOwners(redis), RedisNodeLeases(redis), server)
+    finally:
+        await redis.close()
