@@ -82,7 +82,7 @@ class Connection:
         sio.on("moved", lambda body: self._on_moved(msgspec.convert(body, Moved)))
         sio.on("bye", self._take_bye)
         sio.on("connect_error", self._take_refusal)
-        sio.on("disconnect", lambda *_: self.end(Lost(self.node)))
+        sio.on("disconnect", lambda *why: self.end(Lost(self.node, str(why[0]) if why else "disconnect")))
         auth = {"v": PROTOCOL_VERSION, "ticket": route.ticket, "since": msgspec.to_builtins(since), "tail": tail}
         try:
             async with asyncio.timeout(MAX_JOIN_WAIT):
@@ -95,10 +95,12 @@ class Connection:
                 )
                 # A transport that breaks before connect() returns fires no "disconnect" event.
                 if sio.eio.state != "connected":
-                    self.end(Lost(self.node))
+                    self.end(Lost(self.node, "broken at the join"))
                 await self._settled.wait()
-        except (socketio.exceptions.ConnectionError, TimeoutError, aiohttp.ClientError, OSError, ValueError):
-            self.end(Lost(self.node))
+        except TimeoutError:
+            self.end(Lost(self.node, "no joined in time"))
+        except (socketio.exceptions.ConnectionError, aiohttp.ClientError, OSError, ValueError):
+            self.end(Lost(self.node, "not reached"))
 
     async def call(self, event: str, body: dict[str, Any]) -> Any:
         """Emit `event` and return its ack; at most 8 wait for theirs at a time. Raises NoAnswer."""
@@ -137,11 +139,11 @@ class Connection:
         if line is not None:
             with contextlib.suppress(OSError):
                 line.shutdown(socket.SHUT_RDWR)
-        self.end(Lost(self.node))
+        self.end(Lost(self.node, "cut"))
 
     async def close(self) -> None:
         """Disconnect, and free everything within a few seconds even if the node is silent."""
-        self.end(Lost(self.node))
+        self.end(Lost(self.node, "left"))
         sio, http = self._sio, self._http
         if sio is None or http is None:
             return
@@ -177,4 +179,4 @@ class Connection:
         packet = args[0] if args else None
         error = refusal_of(packet.get("data")) if isinstance(packet, dict) else None
         # Without an error of ours the node was not reached (protocol, section 3).
-        self.end(Lost(self.node) if error is None else SentAway(error))
+        self.end(Lost(self.node, "not reached") if error is None else SentAway(error))

@@ -26,6 +26,7 @@ from loadtest.core.way_back import (
     SentAway,
     Unrouted,
     next_step,
+    why_of,
 )
 from loadtest.recording import Recorder
 from loadtest.routing import CallRefused, FrontDesk, NotDone, direct_http
@@ -236,7 +237,7 @@ class Member:
         try:
             await connection.join(route, since=self._asked_with, tail=self._tail, transports=self._transports)
             if self._is_leaving:
-                connection.end(Lost(route.node))
+                connection.end(Lost(route.node, "left"))
             # wait() leaves the future whole when this task is cancelled
             await asyncio.wait({connection.ended})
         finally:
@@ -259,8 +260,7 @@ class Member:
             lived = self._clock() - self._live_since
             self._backoff.live_for(lived, reconnect_window=self.joined.reconnect_window_ms / 1000)
             ended = connection.ended.result() if connection.ended.done() else None
-            why = ended.error.code if isinstance(ended, SentAway) else type(ended).__name__
-            self._scribe.parted(self._clock(), "left" if self._is_leaving or ended is None else why)
+            self._scribe.parted(self._clock(), "left" if self._is_leaving or ended is None else why_of(ended))
             self._live_since = None
         self._enter(MemberState.WAITING)
 
@@ -308,7 +308,7 @@ class Member:
     def _join_again(self) -> None:
         connection = self._connection
         if connection is not None:
-            self._end(connection, Lost(connection.node))
+            self._end(connection, Lost(connection.node, "hole"))
 
     def _move(self, moved: Moved) -> None:
         connection = self._connection

@@ -1,5 +1,5 @@
-"""A grip on a SQLite store from outside: a process of its own that holds the file's write lock, catches whoever holds it
-in the midst of a transaction, or empties the write-ahead log. For `hall torture`; Linux only.
+"""A grip on a SQLite store from outside: a process of its own that holds the file's write lock, catches whoever holds
+it in the midst of a transaction, or empties the write-ahead log. For `hall torture`; Linux only.
 
     python -m loadtest.sqlite_grip hold FILE SECONDS      says "held", and holds the lock so long
     python -m loadtest.sqlite_grip catch FILE SECONDS     freezes a holder and says its pid; "nobody" if none came

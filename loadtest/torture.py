@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from director.contract.ids import NodeName
-from loadtest.core.fault_plan import Fault, FaultKind, FaultPlan
+from loadtest.core.fault_plan import ON_A_NODE, Fault, FaultKind, FaultPlan
 from loadtest.core.history_check import HistoryCheck
 from loadtest.core.latency import Latency
 from loadtest.core.recovery_times import FaultSpan
@@ -48,6 +48,7 @@ class Torture:
         self._on_fault = on_fault
         self._clock, self._sleep = clock, sleep
         self.broken: list[Broken] = []
+        self._standing: set[Fault] = set()
         self.lag = Latency()
         self.not_back = 0
         self._began_at = 0.0
@@ -85,8 +86,10 @@ class Torture:
 
     async def _break(self, fault: Fault) -> None:
         await self._until(fault.begins)
+        fault = self._aimed(fault)
         begun_at = self._clock()
         left_out: str | None = None
+        self._standing.add(fault)
         try:
             act = ACTS[fault.kind](self._ground, fault)
             try:
@@ -94,15 +97,25 @@ class Torture:
                 self._on_fault(fault, "begins" if fault.ends > fault.begins else "happened")
                 await self._until(fault.ends)
             finally:
-                ended_at = self._clock()
                 await act.end()
+                ended_at = self._clock()
         except NotToday as why:
             left_out, ended_at = str(why), self._clock()
+        finally:
+            self._standing.discard(fault)
         if left_out is not None:
             self._on_fault(fault, f"left out: {left_out}")
         elif fault.ends > fault.begins:
             self._on_fault(fault, "ended")
         self.broken.append(Broken(fault, begun_at, ended_at, left_out))
+
+    def _aimed(self, fault: Fault) -> Fault:
+        """The fault, on another node where the planned one serves nobody: that would hurt nobody."""
+        if fault.kind not in ON_A_NODE or self._crowd.live_on(fault.target):
+            return fault
+        busy = {broken.target for broken in self._standing}
+        node = max(self._ground.nodes, key=lambda node: (node not in busy, self._crowd.live_on(node)))
+        return replace(fault, target=node)
 
     async def _until(self, after: float) -> None:
         await self._sleep(max(0.0, self._began_at + after - self._clock()))

@@ -23,7 +23,7 @@ _JOINING_AT_ONCE = 10
 _STAFF_EVERY = 6.0
 _DROPS_EVERY = 40.0
 _POLLING = 12  # every so many members one that stays on long-polling
-_WORDS = "the proof is left to the reader but which line follows from lemma two 질문 있습니다 감사합니다 λ".split()
+_WORDS = ("proof", "the", "lemma", "which line?", "left to the reader", "follows", "질문 있습니다", "감사합니다", "λ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,10 @@ class Crowd:
     def live(self) -> int:
         """How many members are live now."""
         return sum(member.is_live for member in self._members)
+
+    def live_on(self, node: str) -> int:
+        """How many members are live on a node."""
+        return sum(member.is_live and member.node == node for member in self._members)
 
     async def join(self) -> int:
         """Let everybody in; who is late goes on trying. How many were live in time."""

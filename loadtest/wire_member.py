@@ -29,6 +29,7 @@ from loadtest.core.way_back import (
     SentAway,
     Unrouted,
     next_step,
+    why_of,
 )
 from loadtest.recording import Recorder
 from loadtest.scribe import Scribe
@@ -123,8 +124,7 @@ class WireMember:
 
     def drop(self) -> None:
         """Cut the transport without a word; the next call comes back."""
-        if self._wire is not None and self._at is not None:
-            self._end(Lost(self._at.node))
+        self._lose("cut")
 
     def leave(self) -> None:
         """Leave in order."""
@@ -185,7 +185,7 @@ class WireMember:
             joined = msgspec.convert(heard[1], Joined)
         except (LineLost, JoinDenied) as error:
             self._gauge.joined(self._clock() - began_at, str(error))
-            self._end(SentAway(error.error) if isinstance(error, JoinDenied) else Lost(route.node))
+            self._end(SentAway(error.error) if isinstance(error, JoinDenied) else Lost(route.node, str(error)))
             return
         now = self._clock()
         self._gauge.joined(now - began_at, None)
@@ -198,11 +198,15 @@ class WireMember:
             why = MovedAway(self._moved)
         if self._wire is not None:
             self._wire.cut()
-        self._part(why.error.code if isinstance(why, SentAway) else type(why).__name__)
+        self._part(why_of(why))
         step = next_step(why, self._backoff)
         if isinstance(step, GiveUp):
             raise Dismissed(step.error.code)
         self._step = step
+
+    def _lose(self, how: str) -> None:
+        if self._wire is not None and self._at is not None:
+            self._end(Lost(self._at.node, how))
 
     def _part(self, why: str) -> None:
         self._wire, self._moved = None, None
@@ -219,8 +223,8 @@ class WireMember:
         try:
             assert self._wire is not None
             wanted = self._wire.emit(event, body)
-        except LineLost:
-            self.drop()
+        except LineLost as error:
+            self._lose(str(error))
             return None
         while self._clock() < until and self._live_since is not None:
             heard = self._take_next(until)
@@ -236,8 +240,8 @@ class WireMember:
             until = min(until, self._hole_since + _HOLE_WITHIN)
         try:
             heard = self._wire.read(until=until)
-        except LineLost:
-            self.drop()
+        except LineLost as error:
+            self._lose(str(error))
             return None
         match heard:
             case ("frame" | "gap" as event, body):
@@ -253,7 +257,7 @@ class WireMember:
         if self._moved is not None and self._clock() >= self._leave_at and self._live_since is not None:
             self._end(MovedAway(self._moved))
         elif self._hole_since is not None and self._clock() >= self._hole_since + _HOLE_WITHIN:
-            self.drop()
+            self._lose("hole")
         return heard
 
     def _take_frame(self, frame: Frame, *, is_gap: bool) -> None:
@@ -261,7 +265,7 @@ class WireMember:
         self._scribe.shown(now, frame, "gap" if is_gap else "frame")
         applied = self._timeline.take(frame, is_gap=is_gap)
         if isinstance(applied, Foreign):
-            self.drop()
+            self._lose("hole")
         elif isinstance(applied, Applied):
             for entry in applied.entries:
                 asked_at = asked_at_of(entry.cid)

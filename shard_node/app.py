@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import socketio
@@ -66,7 +67,7 @@ class Node:
         self.writer = BatchWriter(
             store,
             on_settled=lambda settled: self.host.settled(settled),
-            wall_ms=_wall_ms,
+            wall_ms=_wall_ms if settings.test_clock is None else _OffsetClock(settings.test_clock),
             now=now,
             limits=WriterLimits(max_waiting=settings.max_waiting),
         )
@@ -153,6 +154,7 @@ class Node:
             OriginCheck(app, self._settings.origins),
             host=self._settings.node_host,
             port=self._settings.node_port,
+            http="httptools",
             ws=FindableWebSocketProtocol,
             ws_per_message_deflate=False,
             ws_ping_interval=None,
@@ -241,6 +243,19 @@ def _new_incarnation() -> Incarnation:
 
 def _wall_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+class _OffsetClock:
+    """The wall clock for tests, off by as many milliseconds as a file says at that moment."""
+
+    def __init__(self, offset: Path) -> None:
+        self._offset = offset
+
+    def __call__(self) -> int:
+        try:
+            return _wall_ms() + int(self._offset.read_text())
+        except (OSError, ValueError):  # not written yet, or just being written
+            return _wall_ms()
 
 
 def main() -> None:

@@ -36,6 +36,9 @@ class NodeSettings(BaseSettings):
     )
     allowed_origins: str = Field(default="", description="origins whose pages may connect, with commas between")
     director_url: str = Field(default="http://127.0.0.1:8000", description="the director as browsers see it")
+    test_clock: Path | None = Field(
+        default=None, description="for tests: a file that says how many milliseconds the wall clock is off"
+    )
     lease_renew: float = 1.0
     lease_stop_accepting: float = 3.0
     lease_drop_rooms: float = 5.0

@@ -18,7 +18,7 @@ def show_report(report: Report, console: Console, *, judged_by: str) -> None:
     _show_table(report, console, ("room", "nodes", "members", "sent", "acked", "stored", "violations"), _said)
     headings = ("room", "delivered", "drops", "resumed", "ack p50", "p99", "delivery p50", "p99 (ms)")
     _show_table(report, console, headings, _delivered)
-    _show_violations(report, console, judged_by=judged_by)
+    show_violations(report, console, judged_by=judged_by)
 
 
 def show_json(report: Report) -> None:
@@ -26,7 +26,8 @@ def show_json(report: Report) -> None:
     print(msgspec.json.encode(report).decode())
 
 
-def _show_violations(report: Report, console: Console, *, judged_by: str) -> None:
+def show_violations(report: Report, console: Console, *, judged_by: str) -> None:
+    """Print what was refused or unanswered, what was broken, and the verdict."""
     sent, refused = report.total.sent, report.total.refused
     if refused:
         console.print(Text(f"{refused} of {sent} sends were refused for good, as by a lecture's mode.", style="yellow"))

@@ -33,7 +33,7 @@ class FaultKind(StrEnum):
 
 ALL_KINDS = tuple(FaultKind)
 
-_ON_A_NODE = frozenset(
+ON_A_NODE = frozenset(
     {
         FaultKind.KILL,
         FaultKind.FREEZE,
@@ -156,7 +156,7 @@ def plan_faults(
 
 
 def _targets_of(kind: FaultKind, nodes: Sequence[str], directors: Sequence[str]) -> Sequence[str]:
-    if kind in _ON_A_NODE:
+    if kind in ON_A_NODE:
         return nodes
     if kind in _ON_REDIS:
         return (REDIS,)
@@ -165,4 +165,4 @@ def _targets_of(kind: FaultKind, nodes: Sequence[str], directors: Sequence[str])
 
 def _are_apart(kind: FaultKind, other: FaultKind) -> bool:
     """Whether two faults at once are of different things: of two nodes, or of different parts."""
-    return kind in _ON_A_NODE or not any({kind, other} <= group for group in (_ON_REDIS, _ON_THE_STORE))
+    return kind in ON_A_NODE or not any({kind, other} <= group for group in (_ON_REDIS, _ON_THE_STORE))

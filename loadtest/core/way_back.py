@@ -18,9 +18,11 @@ MOVED_TICKET_LASTS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The connection ended, was never made, stayed silent or lost a frame, and the node had not said why."""
+    """The connection ended, was never made, stayed silent or lost a frame, and the node had not said why; `how` is for
+    people."""
 
     node: NodeName
+    how: str = "lost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ class Backoff:
 def next_step(ended: Ended, backoff: Backoff) -> JoinAgain | JoinThere | AskDirector | GiveUp:
     """What to do now. Counts a try in `backoff`, except after `moved`."""
     match ended:
-        case Lost(node):
+        case Lost(node, _):
             return AskDirector(backoff.wait(), failed=node)
         case MovedAway(to):
             return JoinThere(to)
@@ -121,3 +123,16 @@ def next_step(ended: Ended, backoff: Backoff) -> JoinAgain | JoinThere | AskDire
             if error.action == Action.REROUTE:
                 return AskDirector(backoff.wait(at_least=error.retry_after_ms / 1000))
             return GiveUp(error)
+
+
+def why_of(ended: Ended) -> str:
+    """One word or two for a history: how the connection ended."""
+    match ended:
+        case Lost(_, how):
+            return how
+        case SentAway(error):
+            return error.code
+        case MovedAway():
+            return "moved"
+        case Unrouted(_, error):  # pragma: no branch
+            return "no route" if error is None else error.code

@@ -18,6 +18,7 @@ from loadtest.core.way_back import (
     SentAway,
     Unrouted,
     next_step,
+    why_of,
 )
 
 NODE = NodeName("node-1")
@@ -137,3 +138,10 @@ def test_a_director_that_refuses_for_good_is_not_asked_again() -> None:
 def test_an_unknown_code_is_obeyed_by_its_action() -> None:
     assert isinstance(next_step(SentAway(error("NEW_CODE", "reroute")), Backoff(random.Random(1))), AskDirector)
     assert isinstance(next_step(SentAway(error("NEW_CODE", "stop")), Backoff(random.Random(1))), GiveUp)
+
+
+def test_a_history_can_say_how_a_connection_ended() -> None:
+    moved = Moved("http://127.0.0.1:9002", "/socket.io/", NodeName("node-2"), Epoch(8), "ticket", 1_000)
+    ends = [Lost(NODE, "hole"), SentAway(error("BUSY", "retry")), MovedAway(moved), Unrouted(None)]
+    assert [why_of(ended) for ended in ends] == ["hole", "BUSY", "moved", "no route"]
+    assert why_of(Unrouted(None, error("FORBIDDEN", "stop"))) == "FORBIDDEN"

@@ -1,7 +1,7 @@
 """director/contract/clock: Redis' time from the own monotonic clock."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from director.contract.clock import FleetClock
@@ -36,6 +36,7 @@ def test_an_old_reading_gives_way_as_clocks_drift() -> None:
     assert clock.now_ms(4_000.002) == 5_000_000
 
 
+@settings(deadline=None)
 @given(
     offset=st.integers(0, 10**12),
     sent_at=st.floats(0, 10**6),

@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from director.contract.ids import Epoch, Incarnation, NodeName, RoomId
@@ -74,6 +74,7 @@ def test_a_room_counts_for_the_most_that_it_may_have() -> None:
     assert room_load(members=31, peak=90) == 90
 
 
+@settings(max_examples=50, deadline=None)
 @given(sizes=st.lists(st.integers(1, 3_000), min_size=1, max_size=60), nodes=st.integers(1, 8))
 def test_placed_one_by_one_no_node_ends_far_above_the_mean(sizes: list[int], nodes: int) -> None:
     names = [NodeName(f"node-{i}") for i in range(nodes)]

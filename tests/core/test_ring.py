@@ -33,7 +33,7 @@ def test_a_ring_without_nodes_prefers_nothing() -> None:
     assert Ring([]).order_of(RoomId("a")) == ()
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(nodes=NODES, room=ROOMS)
 def test_an_order_names_every_node_once_however_the_ring_was_built(nodes: set[NodeName], room: RoomId) -> None:
     order = Ring(nodes).order_of(room)
@@ -41,7 +41,7 @@ def test_an_order_names_every_node_once_however_the_ring_was_built(nodes: set[No
     assert Ring(sorted(nodes, reverse=True)).order_of(room) == order
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(nodes=NODES, room=ROOMS)
 def test_a_node_that_leaves_changes_nothing_among_the_others(nodes: set[NodeName], room: RoomId) -> None:
     leaver = max(nodes)

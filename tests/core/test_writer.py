@@ -286,7 +286,7 @@ async def test_what_a_former_owner_had_committed_is_a_duplicate_also_in_an_uncle
 
 @in_virtual_time
 async def test_a_retry_within_an_unclear_batch_is_a_duplicate_also_after_its_room_was_closed_and_opened_again() -> None:
-    """In the same epoch the writer's own memory of what it had settled is gone with the room: it took the retry for what
+    """In the same epoch. The writer had forgotten with the room what it had settled there, took the retry for what
     the unclear commit had made, and told it as appended a second time."""
     it = await bench()
     it.put(said("a"))

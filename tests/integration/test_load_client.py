@@ -101,7 +101,7 @@ async def test_a_cut_member_comes_back_by_the_director_with_its_position_and_mis
     assert "failed" not in hall.routes[0]
     assert hall.joins[-1]["since"] == {"log": "stub", "epoch": 1, "seq": 1}
     assert client.times_resumed == 1
-    assert [event.why for event in heard.history if isinstance(event, Parted)] == ["Lost", "left"]
+    assert [event.why for event in heard.history if isinstance(event, Parted)] == ["cut", "left"]
 
 
 async def test_a_send_whose_ack_is_lost_is_repeated_with_its_cid_and_stored_once(
