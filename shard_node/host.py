@@ -20,6 +20,7 @@ from shard_node.hosted_room import HostedRoom, OnOutcome
 
 OPEN_WITHIN = 3.0
 MAX_CLAIMS = 3
+STORE_DOUBTED_FOR = 10.0
 
 _log = structlog.get_logger()
 
@@ -54,6 +55,7 @@ class RoomHost:
         self._opening: dict[RoomId, asyncio.Task[HostedRoom]] = {}
         self._closing: dict[RoomId, asyncio.Task[None]] = {}
         self._reported: dict[RoomId, int] = {}
+        self._store_failed_at: float | None = None
 
     def __iter__(self) -> Iterator[HostedRoom]:
         return iter(list(self._rooms.values()))
@@ -71,7 +73,8 @@ class RoomHost:
         """The room, opened if need be; one opening at a time for each room. Without `record` Redis is asked for it.
 
         Raises Refusal: NOT_OWNER if another owns it, OWNER_UNCONFIRMED if nobody can say, STORE_UNAVAILABLE if the
-        store does not open it within 3 s. A caller that is cancelled leaves the opening to the others."""
+        store does not open it within 3 s; the room is then given back, so that the director can take another node. A
+        caller that is cancelled leaves the opening to the others."""
         hosted = self._rooms.get(room)
         if hosted is not None:
             return hosted
@@ -110,14 +113,23 @@ class RoomHost:
             ) from error
         except (StoreUnavailable, TimeoutError) as error:
             _log.warning("room_not_opened", room=room, why=repr(error))
+            self._store_failed_at = self._now()
+            if record is not None:
+                await self._release(record, record.epoch)
             raise Refusal(
                 ErrorCode.STORE_UNAVAILABLE, "the store does not open the room now; try again", retry_after_ms=1000
             ) from error
         if incarnation != self.incarnation or not self._may_open():
             raise _not_owner(room)
         self._rooms[room] = hosted
+        self._store_failed_at = None
         _log.info("room_opened", room=room, epoch=hosted.room.epoch, head=hosted.room.head)
         return hosted
+
+    @property
+    def store_ok(self) -> bool:
+        """Whether no opening has failed at the store in the last 10 s; directors prefer nodes that say so."""
+        return self._store_failed_at is None or self._now() - self._store_failed_at > STORE_DOUBTED_FOR
 
     async def _fence(self, record: RoomRecord) -> HostedRoom:
         for _ in range(MAX_CLAIMS):

@@ -157,5 +157,8 @@ class LeaseKeeper:
 
     def _newest_lease(self) -> NodeLease:
         return msgspec.structs.replace(
-            self.lease, rooms=len(self._host), members=sum(len(hosted.members) for hosted in self._host)
+            self.lease,
+            rooms=len(self._host),
+            members=sum(len(hosted.members) for hosted in self._host),
+            store_ok=self._host.store_ok,
         )

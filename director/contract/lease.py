@@ -49,7 +49,7 @@ class NodeLease(msgspec.Struct, frozen=True):
     """What a node says about itself with each renewal.
 
     `url` is the origin that clients use, `path` the Socket.IO path with its slashes, `probe_url` the node's own
-    origin for the director's probes (`GET {probe_url}/healthz` answers `{"ok": true, "node", "incarnation"}`).
+    origin for the director's probes; `store_ok` tells whether its openings succeed (`GET {probe_url}/healthz` answers `{"ok": true, "node", "incarnation"}`).
     """
 
     node: NodeName
@@ -61,6 +61,7 @@ class NodeLease(msgspec.Struct, frozen=True):
     state: NodeState = NodeState.SERVING
     members: int = 0
     rooms: int = 0
+    store_ok: bool = True
 
 
 @dataclass(frozen=True, slots=True)

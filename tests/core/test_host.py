@@ -92,6 +92,10 @@ def test_a_store_that_does_not_open_a_room_is_a_temporary_error(store: type[Memo
                 await asyncio.wait_for(node.host.open(MATH), 3.5)
             assert refused.value.code is ErrorCode.STORE_UNAVAILABLE
             assert node.host.room_of(MATH) is None
+            assert await node.owners.room_record(MATH) is None, "given back, so that another node can take it"
+            assert not node.host.store_ok
+            await asyncio.sleep(11)
+            assert node.host.store_ok
 
     run()
 
