@@ -92,11 +92,11 @@ class NodeSettings(BaseSettings):
 
     @property
     def origins(self) -> tuple[str, ...]:
-        """The allowed origins; in demo mode, unless set, the director's under both names of this host."""
-        if self.allowed_origins:
-            return tuple(origin.strip().rstrip("/") for origin in self.allowed_origins.split(",") if origin.strip())
-        if not self.demo:
-            return ()
-        parts = urlsplit(self.director_url)
-        port = f":{parts.port}" if parts.port else ""
-        return tuple(f"{parts.scheme}://{host}{port}" for host in ("127.0.0.1", "localhost"))
+        """The origins that are answered: the allowed ones (in demo mode, unless set, the director's under both names of
+        this host), and the node's own, which is no foreign page's."""
+        allowed = [origin.strip().rstrip("/") for origin in self.allowed_origins.split(",") if origin.strip()]
+        if self.demo and not allowed:
+            parts = urlsplit(self.director_url)
+            port = f":{parts.port}" if parts.port else ""
+            allowed = [f"{parts.scheme}://{host}{port}" for host in ("127.0.0.1", "localhost")]
+        return tuple(dict.fromkeys([*allowed, self.url, self.probe_url]))

@@ -41,7 +41,7 @@ async def test_a_foreign_page_is_refused_by_polling_and_by_websocket(fleet: Flee
 
 async def test_the_directors_own_page_is_answered_with_one_header(fleet: Fleet) -> None:
     place = await route(fleet, fresh_room())
-    for origin in (fleet.director_url, fleet.director_url.replace("127.0.0.1", "localhost")):
+    for origin in (fleet.director_url, fleet.director_url.replace("127.0.0.1", "localhost"), place.url):
         async with httpx.AsyncClient() as http:
             answer = await http.get(f"{place.url}{place.path}?EIO=4&transport=polling", headers={"Origin": origin})
             assert answer.status_code == 200
