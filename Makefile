@@ -78,10 +78,10 @@ install-browser: install-system
 	npm ci --prefix tests/browser --ignore-scripts --no-audit --no-fund --loglevel=error \
 	  || echo "LEFT OUT: npm could not install the stock JavaScript client; its tests are skipped"
 
-# Two workers: the tests wait more than they work, and the slow ones start whole fleets. loadgroup keeps a group's tests
-# on one worker; -rs tells what was skipped and why, before pytest's own last line.
+# Two workers, each file on one of them (files share a fleet or a browser; xdist's groups do not work with this pytest).
+# -rs tells what was skipped and why, before pytest's own last line.
 test: install-dev install-browser ## install all it takes and run every test
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup -q -rs tests
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -q -rs tests
 
 fast: install-dev ## the tests that start nothing
 	@$(BIN)/python -m pytest -q tests/core tests/conformance

@@ -142,10 +142,13 @@ class _Line:
         self.near.reset()
         self.far.reset()
 
-    def finish(self) -> None:
-        """One end has ended in order and the other was told so."""
-        self.is_over = True
-        self._proxy._ended(self)
+    def finish_if_told(self) -> None:
+        """Close both ends once each has been told that the other has ended."""
+        if self.near.was_told and self.far.was_told:
+            self.is_over = True
+            self._proxy._ended(self)
+            self.near.close()
+            self.far.close()
 
 
 class _End(asyncio.Protocol):
@@ -155,6 +158,8 @@ class _End(asyncio.Protocol):
         self._line = line
         self._way = way
         self._transport: asyncio.Transport | None = None
+        self._has_ended = False
+        self.was_told = False
         # None stands for the end of the stream
         self._late: deque[tuple[float, bytes | None]] = deque()
 
@@ -168,22 +173,27 @@ class _End(asyncio.Protocol):
         self._pass_on(data)
 
     def eof_received(self) -> bool:
+        self._has_ended = True
         self._pass_on(None)
-        return True  # the other end closes this one
+        return True  # it may still be written to
 
     def connection_lost(self, error: Exception | None) -> None:
         if self._line.is_over:
             return
-        if error is not None and not self._way.swallows:
+        if self._way.swallows:
+            self._line.is_torn = True
+        elif error is not None or not self._has_ended:
             self._line.reset()
-        else:
-            self._pass_on(None)
 
     def pause_writing(self) -> None:
         self._line.other_than(self).hold(True)
 
     def resume_writing(self) -> None:
         self._line.other_than(self).hold(False)
+
+    def write(self, data: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(data)
 
     def hold(self, held: bool) -> None:
         """Stop reading, or go on."""
@@ -192,6 +202,16 @@ class _End(asyncio.Protocol):
                 self._transport.pause_reading()
             else:
                 self._transport.resume_reading()
+
+    def end(self) -> None:
+        """Tell who is connected here that nothing more will come, after what was written."""
+        self.was_told = True
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write_eof()
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
 
     def reset(self) -> None:
         if self._transport is not None:
@@ -225,13 +245,11 @@ class _End(asyncio.Protocol):
             loop.call_at(self._late[0][0], self._deliver_late)
 
     def _deliver(self, data: bytes | None) -> None:
-        other = self._line.other_than(self)._transport
-        if other is None or self._line.is_over:
+        if self._line.is_over:
             return
-        if data is not None:
+        other = self._line.other_than(self)
+        if data is None:
+            other.end()
+            self._line.finish_if_told()
+        else:
             other.write(data)
-            return
-        self._line.finish()
-        other.close()  # after what was written to it
-        if self._transport is not None:
-            self._transport.close()

@@ -23,7 +23,6 @@ from loadtest.core.way_back import (
     JoinThere,
     Lost,
     MovedAway,
-    SentAway,
     Unrouted,
     next_step,
     why_of,

@@ -3,13 +3,16 @@
 import asyncio
 import contextlib
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import httpx
+import msgspec
 
 from director.contract.ids import Role
 from loadtest.client import CallRefused, HallClient, NotDone
+from loadtest.contract.received import refusal_of
 from loadtest.core.history_check import HistoryCheck
 from loadtest.core.recovery_times import LifeLines
 from loadtest.recording import Recorder
@@ -55,6 +58,7 @@ class Crowd:
         self._lines = lines
         self._rng = random.Random(seed)
         self._clock, self._sleep = clock, sleep
+        self.refusals: Counter[str] = Counter()
         self._stopping = asyncio.Event()
         self._members: list[HallClient] = []
         self._lives: list[asyncio.Task[None]] = []
@@ -67,11 +71,12 @@ class Crowd:
 
     def live_on(self, node: str) -> int:
         """How many members are live on a node."""
-        return sum(member.is_live and member.node == node for member in self._members)
+        return self._lines.live_on(node)
 
     async def join(self) -> int:
         """Let everybody in; who is late goes on trying. How many were live in time."""
         self._http = direct_http(max_connections=50)
+        self._http.event_hooks["response"] = [self._note_refusal]
         gate = asyncio.Semaphore(_JOINING_AT_ONCE)
         for number in range(self._size.members):
             room, place = number % self._size.rooms, number // self._size.rooms
@@ -129,6 +134,12 @@ class Crowd:
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
+
+    async def _note_refusal(self, answer: httpx.Response) -> None:
+        if answer.status_code != httpx.codes.OK:
+            error = refusal_of(msgspec.json.decode(await answer.aread()))
+            self.refusals[error.code if error else str(answer.status_code)] += 1
+            if error: print("REFUSED", self._clock(), answer.url.params, error.code, error.message, error.retry_after_ms)
 
     def _start(self, life: Awaitable[None]) -> None:
         self._lives.append(asyncio.ensure_future(life))

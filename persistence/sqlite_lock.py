@@ -54,7 +54,7 @@ class _WriterCursor(sqlite3.Cursor):
         try:
             self.connection.leave_note()
         except OSError as error:
-            super().execute("ROLLBACK")
+            # whoever has the connection rolls it back, as after any failure
             raise sqlite3.OperationalError(f"the holder's note could not be written: {error}") from error
         return self
 

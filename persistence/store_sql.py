@@ -37,9 +37,9 @@ from persistence.rows import ENTRY_COLUMNS, STATE_COLUMNS, entry_of, entry_row, 
 
 MAX_ROOMS_A_STATEMENT = 500
 
-OPEN_WITHIN = 2.75
-"""Seconds for which a room's opening waits for its turn: longer than a frozen holder of the lock may live (design,
-section 3), shorter than a node waits for an opening."""
+OPEN_WITHIN = 2.4
+"""Seconds for which a room's opening tries to get its turn. With the lock's time-out of its last try it outwaits a
+frozen holder of the lock (2.5 s at most: design, section 3), and is done before the node gives it up (3 s)."""
 
 # Faults of one room's own rows or words, which must not keep the other rooms of a batch from being committed: its
 # numbers stand in the way, its text is no Unicode, a number does not fit its column.
@@ -66,7 +66,7 @@ class SqlStore:
 
     Writes of this process take turns on one connection; of openings one at a time asks for it, so that a batch never
     waits for more than one. While another process holds the database, appending fails after some `lock_timeout`,
-    opening after `open_within`, and reading goes on. A call that is cancelled may have been committed.
+    opening some `lock_timeout` after `open_within`, and reading goes on. A call that is cancelled may have been committed.
     """
 
     def __init__(self, engines: Engines, *, open_within: float = OPEN_WITHIN) -> None:

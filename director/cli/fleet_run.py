@@ -16,6 +16,7 @@ from director.supervisor import Child, Died, Event, Ready, Started, Stopped, Sup
 from persistence.engines import sqlite_file_of
 
 _REDRAW = 0.2
+_GRACE = 7.0  # a node settles, says bye and closes within 5.5 s
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _DEMO_ROOM = "math-101"
 
@@ -42,7 +43,9 @@ class FleetRun:
         ends before it was ready, or not all are ready in time."""
         loop = asyncio.get_running_loop()
         async with asyncio.TaskGroup() as tasks, httpx.AsyncClient(trust_env=False) as client:
-            supervisor = Supervisor(self._plan.folder.logs, tasks=tasks, on_event=self._on_event, on_line=self._on_line)
+            supervisor = Supervisor(
+                self._plan.folder.logs, tasks=tasks, on_event=self._on_event, on_line=self._on_line, grace=_GRACE
+            )
 
             def on_signal() -> None:
                 if self._told.is_set():

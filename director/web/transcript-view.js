@@ -25,7 +25,7 @@ export class TranscriptView {
   #lines = $("lines");
   #toolbar;
 
-  /** `acts`: reply(entry), delete(entry) -> Promise, retry(request), discard(request), history(range) -> Promise. */
+  /** `acts`: reply(entry), delete(entry) -> Request, retry(request), discard(request), history(range) -> Promise. */
   constructor({ transcript, outgoing, views, words, acts }) {
     this.#transcript = transcript;
     this.#outgoing = outgoing;
@@ -95,6 +95,7 @@ export class TranscriptView {
     log.setAttribute("aria-busy", String(this.#isReset));
     this.#drawLines(lines);
     $("outgoing").replaceChildren(...this.#outgoing.requests.map((request) => this.#outgoingItem(request)));
+    if (!this.#transcript.hasEarlier && document.activeElement === $("earlier")) scroller.focus({ preventScroll: true });
     $("earlier").hidden = !this.#transcript.hasEarlier;
     $("earlier").textContent = this.#words.say(this.#earlierFailed ? "list.earlierFailed" : "list.earlier");
     $("beginning").hidden = this.#transcript.hasEarlier || this.#isReset;
@@ -175,9 +176,9 @@ export class TranscriptView {
 
   async #loadEarlier() {
     const before = this.#transcript.earlierThan;
-    if (before === null) return;
     const button = $("earlier");
-    button.disabled = true;
+    if (before === null || button.ariaBusy === "true") return;
+    button.ariaBusy = "true";
     try {
       const page = await this.#acts.history({ before, limit: PAGE });
       if (this.#transcript.earlierThan !== before) return; // the list was begun anew meanwhile
@@ -187,7 +188,7 @@ export class TranscriptView {
     } catch {
       this.#earlierFailed = true;
     } finally {
-      button.disabled = false;
+      button.ariaBusy = "false";
       this.draw();
     }
   }
@@ -275,8 +276,12 @@ class LineToolbar {
         button.textContent = this.#words.say("line.deleteSure");
         return;
       }
-      button.disabled = true;
-      this.#acts.delete(this.#entry);
+      if (button.ariaDisabled === "true") return; // not `disabled`, which would throw the focus away
+      button.ariaDisabled = "true";
+      this.#acts.delete(this.#entry).done.catch((error) => {
+        button.ariaDisabled = null;
+        button.textContent = this.#words.say("controls.failed", { why: this.#words.why(error) });
+      });
     });
     button.classList.add("danger");
     return button;

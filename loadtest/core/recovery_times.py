@@ -36,6 +36,7 @@ class LifeLines:
 
     def __init__(self) -> None:
         self._changes: dict[str, list[tuple[float, bool]]] = defaultdict(list)
+        self._node_of: dict[str, str] = {}
         self._dropping: set[str] = set()
         self._asked: dict[tuple[str, str], float] = {}
         self._sends: list[tuple[float, float | None]] = []
@@ -49,8 +50,10 @@ class LifeLines:
         match event:
             case Admitted():
                 self._changes[event.client].append((event.heard_at, True))
+                self._node_of[event.client] = event.node
                 self._dropping.discard(event.client)
             case Parted():
+                self._node_of.pop(event.client, None)
                 if event.why != "left" and event.client not in self._dropping:
                     self._changes[event.client].append((event.heard_at, False))
             case Asked():
@@ -61,6 +64,10 @@ class LifeLines:
                 self._sent(event.client, event.cid, None if event.code == NOT_DONE else event.heard_at)
             case _:
                 pass
+
+    def live_on(self, node: str) -> int:
+        """How many members are live on a node by now."""
+        return sum(its == node for its in self._node_of.values())
 
     def recovery_of(self, span: FaultSpan) -> Recovery:
         """What a fault did to the members."""

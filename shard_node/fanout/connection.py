@@ -1,13 +1,16 @@
-"""One client's connection, whatever carries it: write to it, see how much waits, cut it."""
+"""One client's connection, whatever carries it: write to it, see whether it reads, cut it."""
 
 import asyncio
 from typing import Any
 
 from engineio import packet as eio_packet
 
+from shard_node.fanout.lane import Lane
 from shard_node.fanout.packets import Packet
 
+MAX_UNREAD = 32
 MAX_WAITING = 512
+MAX_BUFFERED = 1 << 20
 
 _closing: set[asyncio.Task[None]] = set()
 
@@ -15,8 +18,8 @@ _closing: set[asyncio.Task[None]] = set()
 class Connection:
     """An Engine.IO session with one Socket.IO namespace.
 
-    Writes never wait. A connection on which 512 packets wait is cut: its client has stopped reading, and the answers
-    that it asked for would pile up. What is written to one that has closed is dropped.
+    Writes never wait. A connection on which 512 packets or 1 MiB wait is cut: its client has stopped reading, and the
+    answers that it asked for would pile up. What is written to one that has closed is dropped.
     """
 
     __slots__ = ("_socket", "admission", "in_flight", "joined", "sid")
@@ -27,25 +30,41 @@ class Connection:
         self.joined = False
         self.in_flight = 0
         self._socket = socket
+        if not hasattr(socket, "lane"):
+            socket.lane = None  # on long-polling; it gets one if it upgrades
 
     @property
     def is_open(self) -> bool:
         return not (self._socket.closed or self._socket.closing)
 
-    @property
-    def waiting(self) -> int:
-        """Packets that the client's transport has not taken yet."""
-        waiting: int = self._socket.queue.qsize()
-        return waiting
+    def offer(self, packet: Packet) -> bool:
+        """Write a packet if the client reads; False, and nothing is written, if too much waits for it already."""
+        socket = self._socket
+        lane: Lane | None = socket.lane
+        if lane is not None and lane.is_open:
+            if not lane.is_drained:
+                return False
+            lane.transport.write(packet.frame)
+            return True
+        if socket.queue.qsize() >= MAX_UNREAD or (lane is not None and not lane.is_drained):
+            return False
+        self.write(packet)
+        return True
 
     def write(self, packet: Packet) -> None:
-        """Queue a packet behind those that wait."""
-        if not self.is_open:
+        """Write a packet behind those that wait, whether the client reads or not."""
+        socket = self._socket
+        if socket.closed or socket.closing:
             return
-        if self.waiting >= MAX_WAITING:
+        lane: Lane | None = socket.lane
+        if lane is not None and lane.is_open:
+            lane.transport.write(packet.frame)
+            if lane.transport.get_write_buffer_size() > MAX_BUFFERED:
+                self.cut()
+        elif socket.queue.qsize() >= MAX_WAITING:
             self.cut()
-            return
-        self._socket.queue.put_nowait(packet)
+        else:
+            socket.queue.put_nowait(packet.stock)
 
     def release_poll(self) -> None:
         """Answer a long poll that hangs, so that a client on its way out need not wait for it."""
@@ -54,9 +73,9 @@ class Connection:
 
     def cut(self) -> None:
         """End the connection without a word, also one whose client has stopped reading. Idempotent."""
-        transport: asyncio.Transport | None = getattr(self._socket, "transport", None)
-        if transport is not None and self._socket.upgraded:
-            transport.abort()
+        lane: Lane | None = self._socket.lane
+        if lane is not None and self._socket.upgraded:
+            lane.transport.abort()
         elif not self._socket.closed:
             task = asyncio.get_running_loop().create_task(self._close_polling(), name="cut of a polling client")
             _closing.add(task)

@@ -11,7 +11,6 @@ from shard_node.core.room import Room
 from shard_node.fanout.connection import Connection
 from shard_node.fanout.packets import event_packet
 
-MAX_UNREAD = 32
 STUCK_AFTER = 15.0
 
 
@@ -28,7 +27,7 @@ class Member:
 class Members:
     """Who is in a room, and how far each has been shown.
 
-    A member on which 32 packets wait is skipped; it costs its cursor and nothing else until it reads again.
+    A member that does not read is skipped; it costs its cursor and nothing else until it reads again.
     """
 
     def __init__(self) -> None:
@@ -89,11 +88,11 @@ class Members:
         """Write a frame to all that have been shown everything before it."""
         packet = event_packet("frame", frame)
         last = frame.from_ - 1
+        to = frame.to
         for member in self._members.values():
-            if member.shown == last and member.connection.waiting < MAX_UNREAD:
-                member.connection.write(packet)
-                member.shown = frame.to
-            elif member.shown < frame.to and member.behind_since is None:
+            if member.shown == last and member.connection.offer(packet):
+                member.shown = to
+            elif member.shown < to and member.behind_since is None:
                 member.behind_since = now
                 self._behind[member.connection.sid] = member
 
@@ -106,9 +105,8 @@ class Members:
                 continue
             moved = False
             for frame in room.frames_after(member.shown):
-                if member.connection.waiting >= MAX_UNREAD:
+                if not member.connection.offer(event_packet("frame", frame)):
                     break
-                member.connection.write(event_packet("frame", frame))
                 member.shown = frame.to
                 moved = True
             if member.shown == room.head:
@@ -123,5 +121,4 @@ class Members:
         """Write an event that may be missed to all that keep up."""
         packet = event_packet(name, body)
         for member in self._members.values():
-            if member.connection.waiting < MAX_UNREAD:
-                member.connection.write(packet)
+            member.connection.offer(packet)

@@ -24,8 +24,9 @@ from socketio.exceptions import ConnectionRefusedError as SocketRefused
 from director.contract.errors import ErrorCode, ErrorShape, Refusal
 from shard_node.contract.events import MAX_EVENT_BYTES, MAX_PAYLOAD_BYTES
 from shard_node.fanout.connection import Connection
+from shard_node.fanout.lane import Lane, LaneQueue
 from shard_node.fanout.packets import ack_packet
-from shard_node.fanout.transport import transport_of
+from shard_node.fanout.transport import protocol_of
 
 MAX_EARLY_EVENTS = 16
 MAX_PACKETS_A_POST = 256
@@ -63,10 +64,13 @@ class Gateway(Protocol):
 
 
 class _WebSocket(eio_asgi.WebSocket):
-    """Tells the Engine.IO socket which transport carries it: at the start, or when it upgrades from polling."""
+    """Gives the Engine.IO socket its lane: at the start, or when it upgrades from polling."""
 
     async def __call__(self, environ: Any) -> Any:
-        self.handler.__self__.transport = transport_of(environ["asgi.scope"])
+        protocol = protocol_of(environ["asgi.scope"])
+        if protocol is not None:
+            socket = self.handler.__self__
+            socket.lane = Lane(socket, protocol)
         return await super().__call__(environ)
 
 
@@ -74,6 +78,9 @@ class _Engine(engineio.AsyncServer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._async = {**self._async, "websocket": _WebSocket}
+
+    def create_queue(self, *args: Any, **kwargs: Any) -> LaneQueue:
+        return LaneQueue()
 
 
 class _Members(socketio.AsyncManager):

@@ -1,6 +1,5 @@
 """uvicorn's WebSocket protocol, made findable: the ASGI scope's extensions name the protocol that serves it."""
 
-import asyncio
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -19,7 +18,7 @@ class FindableWebSocketProtocol(WebSocketsSansIOProtocol):
             scope["extensions"][EXTENSION] = self
 
 
-def transport_of(scope: Any) -> asyncio.Transport | None:
-    """The transport under an ASGI scope; None where another server class runs it (tests, plain HTTP)."""
-    protocol = (scope.get("extensions") or {}).get(EXTENSION)
-    return None if protocol is None else protocol.transport
+def protocol_of(scope: Any) -> FindableWebSocketProtocol | None:
+    """The protocol under an ASGI scope; None where another server class runs it, and for plain HTTP."""
+    protocol: FindableWebSocketProtocol | None = (scope.get("extensions") or {}).get(EXTENSION)
+    return protocol

@@ -162,6 +162,22 @@ class TestWaiting:
                 assert (await store.row_states([ROOM]))[ROOM].last_seq == 1
                 assert [it.cid for it in await all_entries(store)] == ["a"]
 
+    async def test_a_batch_is_appended_when_the_lock_is_let_go_while_it_waits(self, url: str, path: Path) -> None:
+        engines = open_engines(url, lock_timeout=30)
+        begins = asyncio.Event()
+        async with SqlStore(engines) as store:
+            await open_room(store)
+
+            @event.listens_for(engines.writer.sync_engine, "before_cursor_execute")
+            def note(*_: object) -> None:
+                begins.set()
+
+            with lock_held(path) as other:
+                waiting = asyncio.create_task(append(store, said("a")))
+                await begins.wait()
+                other.execute("ROLLBACK")
+                assert numbers(await waiting) == [1]
+
     async def test_openings_that_queue_up_wait_no_longer_than_one_alone(self, url: str, path: Path) -> None:
         engines = open_engines(url, lock_timeout=0.2)
         async with SqlStore(engines, open_within=0.6) as store:

@@ -278,9 +278,10 @@ class TestRedo:
         mixed = batch_of(said("a", reply_to=3), said("a"), at=6_000)
         first = plan_batch(HELD, mixed, known={}, targets={})
         assert first.outcomes[0] == Unfounded("no_target")
-        outcomes = self.both_tries(mixed, first)
-        assert isinstance(outcomes[0], Duplicate)
-        assert numbers(outcomes) == [8]
+        other, own = self.both_tries(mixed, first)
+        assert isinstance(other, Duplicate)
+        assert isinstance(own, Appended)
+        assert own.entry == said("a").numbered(Seq(8), 6_000), "it replies to nothing"
 
     def test_what_found_its_target_only_in_the_second_try_is_told_at_its_number(self) -> None:
         batch = batch_of(said("a", reply_to=8), said("b"), said("c"), at=6_000)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -9,7 +10,15 @@ from director.contract.errors import ErrorCode, Refusal
 from director.contract.ids import Epoch, Incarnation, LogId, RoomId
 from director.memory_hall import MemoryHall
 from persistence.contract.messages import Mode
-from persistence.contract.store import Appended, Fenced, StoreUnavailable
+from persistence.contract.store import (
+    Appended,
+    Duplicate,
+    Fenced,
+    Outcome,
+    OutcomeUnknown,
+    RoomBatch,
+    StoreUnavailable,
+)
 from persistence.store_memory import MemoryStore
 from shard_node.core.room import Disallowed
 from tests.support.entries import LECTURER, OTHER, draft, mode_draft
@@ -98,6 +107,35 @@ def test_a_store_that_does_not_open_a_room_is_a_temporary_error(store: type[Memo
             assert node.host.store_ok
 
     run()
+
+
+class _ForgetfulStore(MemoryStore):
+    """A store that commits and then loses as many answers as it is told to."""
+
+    lose = 0
+
+    async def append_batch(self, batches: Sequence[RoomBatch]) -> Mapping[RoomId, tuple[Outcome, ...]]:
+        outcomes = await super().append_batch(batches)
+        if self.lose:
+            self.lose -= 1
+            raise OutcomeUnknown("the test lost the answer")
+        return outcomes
+
+
+@in_virtual_time
+async def test_a_retry_stays_a_retry_though_its_room_was_opened_again_and_its_commit_is_unclear() -> None:
+    store = _ForgetfulStore()
+    async with small_node(store=store) as node:
+        hosted = await node.opened(MATH)
+        await node.outcome_of(hosted, draft("c1"))
+        node.host.drop(MATH, ErrorCode.NOT_OWNER)
+        again = await node.host.open(MATH)
+        assert again.room.epoch == hosted.room.epoch
+        store.lose = 1
+        outcome = await node.outcome_of(again, draft("c1"))
+        assert isinstance(outcome, Duplicate)
+        assert outcome.seq == 1
+        assert node.host.room_of(MATH) is again
 
 
 @in_virtual_time

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.fleet import Fleet, running_fleet
 
-pytestmark = [pytest.mark.fleet, pytest.mark.xdist_group("hall_rooms")]
+pytestmark = pytest.mark.fleet
 
 HALL = (sys.executable, "-m", "director.cli.main")
 

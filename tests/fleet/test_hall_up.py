@@ -85,7 +85,7 @@ def test_a_signal_ends_the_fleet_in_order_within_seconds(tmp_path: Path, number:
     with running_fleet(nodes=2, data=tmp_path) as fleet:
         pids = fleet.pids()
         fleet.process.send_signal(number)
-        assert fleet.process.wait(timeout=10) == 0
+        assert fleet.process.wait(timeout=15) == 0
         assert [name for name, pid in pids.items() if is_alive(pid)] == []
         assert "was killed" not in (tmp_path / "up.out").read_text()
         assert not (tmp_path / "fleet.json").exists()

@@ -66,8 +66,7 @@ async def exchange(stream: Stream, data: bytes) -> bytes:
     reader, writer = stream
     writer.write(data)
     async with asyncio.timeout(10):
-        answer = await reader.readexactly(len(data))
-    return answer
+        return await reader.readexactly(len(data))
 
 
 async def is_silent(stream: Stream) -> bool:
@@ -92,12 +91,12 @@ async def is_reset(stream: Stream) -> bool:
 async def test_all_bytes_pass_in_order_and_both_ends_learn_of_the_end() -> None:
     async with proxied() as (proxy, server):
         stream = await connect(proxy)
-        sending = asyncio.create_task(exchange(stream, BIG))
-        assert await sending == BIG
+        assert await exchange(stream, BIG) == BIG
         assert server.got == BIG
         stream[1].write_eof()
         async with asyncio.timeout(10):
             assert await stream[0].read() == b""
+        assert proxy.connections == 0
         stream[1].close()
 
 

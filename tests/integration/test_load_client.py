@@ -113,6 +113,7 @@ async def test_a_send_whose_ack_is_lost_is_repeated_with_its_cid_and_stored_once
         done = await client.send("only once")
         assert done.dup
     assert [entry["text"] for entry in hall.log] == ["only once"]
+    assert [hall.log[0]["cid"]] == [event.cid for event in heard.history if isinstance(event, Asked)]
     assert len(hall.joins) == 3
     assert [type(event) for event in heard.history if isinstance(event, Asked | Acked)] == [Asked, Acked]
 

@@ -35,6 +35,7 @@ class Wire:
     closed: bool = False
     closing: bool = False
     upgraded: bool = True
+    lane: None = None
 
     def texts(self) -> list[str]:
         """The packets written so far."""

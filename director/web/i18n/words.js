@@ -26,7 +26,7 @@ export class Words {
     this.language = language;
     this.#plural = new Intl.PluralRules(language);
     const region = globalThis.navigator?.languages?.find((tag) => tag.startsWith(language)) ?? language;
-    this.#clock = new Intl.DateTimeFormat(region, { hour: "2-digit", minute: "2-digit" });
+    this.#clock = new Intl.DateTimeFormat(region, { hour: "numeric", minute: "2-digit" });
     this.#date = new Intl.DateTimeFormat(region, { dateStyle: "long", timeStyle: "medium" });
     this.#number = new Intl.NumberFormat(language);
   }

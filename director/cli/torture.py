@@ -1,0 +1,98 @@
+"""`hall torture`: a fleet of its own is broken in every way while members talk, and the promises are checked."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from loadtest.core.fault_plan import FaultKind
+    from loadtest.small_disk import SmallDisk
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("torture")(torture)
+
+
+def torture(
+    *,
+    faults: Annotated[str, typer.Option("--faults", help="What to break, with commas between; all unless given.")] = "",
+    minutes: Annotated[float, typer.Option("--minutes", min=0.2, help="How long it is broken.")] = 5.0,
+    seed: Annotated[int, typer.Option("--seed", help="For the schedule and for what members do.")] = 1,
+    rooms: Annotated[int, typer.Option("--rooms", min=1, max=64, help="In how many rooms.")] = 12,
+    members: Annotated[int, typer.Option("--members", min=1, max=4000, help="Members in all.")] = 72,
+    rate: Annotated[float, typer.Option("--rate", min=0.1, help="Messages a second in each room.")] = 2.0,
+    store: Annotated[
+        str | None, typer.Option("--store", help="A store's URL; a SQLite file of its own unless given.")
+    ] = None,
+    keep: Annotated[
+        Path | None, typer.Option("--keep", file_okay=False, help="Keep histories, logs and the store here.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+) -> None:
+    """Break a fleet of its own in every way, and prove that no promise was: exit code 0, or 1 with what was broken."""
+    import asyncio
+    import os
+    from shutil import rmtree
+    from tempfile import mkdtemp
+
+    from director.cli.torture_fleet import DIRECTORS, NODES
+    from director.cli.torture_run import TortureOrder, run_torture
+    from director.embedded_redis import NoServerBinary
+    from loadtest.core.fault_plan import plan_faults
+    from loadtest.torture_crowd import CrowdSize
+
+    kinds = _kinds_of(faults)
+    plan = plan_faults(kinds, seconds=minutes * 60, seed=seed, nodes=NODES, directors=DIRECTORS)
+    # settings of whoever runs this must not leak into the fleet
+    for name in [name for name in os.environ if name.startswith("HALL_")]:
+        del os.environ[name]
+    folder = Path(mkdtemp(prefix="hall-torture-")) if keep is None else keep.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    disk, no_disk = _disk_for(kinds, folder) if store is None else (None, "the store is not on a disk of ours")
+    file = folder / "disk" / "store.sqlite3"
+    file.parent.mkdir(exist_ok=True)
+    order = TortureOrder(
+        plan,
+        CrowdSize(rooms, members, rate),
+        seed,
+        folder,
+        store or f"sqlite+aiosqlite:///{file}",
+        disk,
+        no_disk,
+        as_json,
+    )
+    try:
+        holds = asyncio.run(run_torture(order))
+    except NoServerBinary as error:
+        typer.secho(str(error), fg="red", err=True)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    if keep is None and holds:
+        rmtree(folder, ignore_errors=True)
+    raise typer.Exit(0 if holds else 1)
+
+
+def _kinds_of(faults: str) -> "Sequence[FaultKind]":
+    from loadtest.core.fault_plan import ALL_KINDS, FaultKind
+
+    try:
+        return [FaultKind(name.strip()) for name in faults.split(",") if name.strip()] or ALL_KINDS
+    except ValueError as error:
+        raise typer.BadParameter(f"{error}; there are {', '.join(ALL_KINDS)}", param_hint="--faults") from None
+
+
+def _disk_for(kinds: "Sequence[FaultKind]", folder: Path) -> "tuple[SmallDisk | None, str]":
+    from loadtest.core.fault_plan import FaultKind
+    from loadtest.small_disk import NoSmallDisk, SmallDisk
+
+    if FaultKind.DISK_FULL not in kinds:
+        return None, "it is not wanted"
+    try:
+        return SmallDisk(folder / "disk"), ""
+    except NoSmallDisk as error:
+        return None, str(error)

@@ -1,0 +1,118 @@
+"""TortureReport: what was broken, whom it hit, how soon they were back, and what was found, for people and scripts."""
+
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from director.cli.verdict import show_violations
+from loadtest.core.findings import Findings
+from loadtest.core.recovery_times import SHARES, LifeLines
+from loadtest.meter import Meter
+from loadtest.report import Report, report_of
+from loadtest.torture import Torture
+
+
+class FaultReport(msgspec.Struct, frozen=True):
+    """One fault. Seconds from the run's beginning; `seconds` are from the fault's beginning until 50, 95, 99 and 100 %
+    of the `affected` members, who lost their connection, were live again (None: that never came)."""
+
+    fault: str
+    manner: str
+    target: str
+    begins: float
+    lasts: float
+    left_out: str | None
+    affected: int
+    back: int
+    seconds: tuple[float | None, ...]
+    slowest_send: float | None
+    failed_sends: int
+
+
+class TortureReport(msgspec.Struct, frozen=True):
+    """A whole run."""
+
+    seed: int
+    faults: tuple[FaultReport, ...]
+    resumed: int
+    restarted: int
+    epochs: int
+    unanswered: int
+    outcome: Report
+
+
+def torture_report_of(
+    findings: Findings, torture: Torture, lines: LifeLines, meter: Meter, *, seed: int
+) -> TortureReport:
+    """The report on a run that has ended."""
+    faults = []
+    for broken in sorted(torture.broken, key=lambda broken: broken.begun_at):
+        fault, recovery = broken.fault, lines.recovery_of(torture.span_of(broken))
+        faults.append(
+            FaultReport(
+                fault=fault.kind,
+                manner=fault.manner,
+                target=fault.target,
+                begins=round(fault.begins, 2),
+                lasts=round(broken.ended_at - broken.begun_at, 2),
+                left_out=broken.left_out,
+                affected=recovery.affected,
+                back=recovery.back,
+                seconds=tuple(None if span is None else round(span, 2) for span in recovery.seconds),
+                slowest_send=None if recovery.slowest_send is None else round(recovery.slowest_send, 2),
+                failed_sends=recovery.failed_sends,
+            )
+        )
+    rooms = findings.rooms.values()
+    return TortureReport(
+        seed=seed,
+        faults=tuple(faults),
+        resumed=sum(tally.resumed for tally in rooms),
+        restarted=sum(tally.restarted for tally in rooms),
+        epochs=sum(tally.epochs for tally in rooms),
+        unanswered=sum(tally.unanswered for tally in rooms),
+        outcome=report_of(
+            findings,
+            acks=meter.acks,
+            deliveries=meter.deliveries,
+            not_back=torture.not_back,
+            client_lag=torture.lag,
+        ),
+    )
+
+
+def show_torture(report: TortureReport, console: Console, *, folder: Path) -> None:
+    """Print the faults in a table, the counts, and the verdict."""
+    table = Table(header_style="bold", show_edge=False)
+    for heading in ("fault", "target", "at (s)", "lasted", "affected", *(f"{share} % live" for share in SHARES)):
+        table.add_column(heading, justify="left" if heading in ("fault", "target") else "right")
+    table.add_column("slowest send", justify="right")
+    table.add_column("failed", justify="right")
+    for fault in report.faults:
+        name = f"{fault.fault}, {fault.manner}" if fault.manner else fault.fault
+        cells = [name, fault.target, f"{fault.begins:.0f}"]
+        if fault.left_out is not None:
+            table.add_row(*cells, f"left out: {fault.left_out}", style="dim")
+            continue
+        spans = [_span(span) if fault.affected else "" for span in fault.seconds]
+        cells += [_span(fault.lasts), str(fault.affected), *spans, _span(fault.slowest_send), str(fault.failed_sends)]
+        table.add_row(*cells)
+    console.print(table)
+    console.print()
+    total = report.outcome.total
+    console.print(
+        f"{total.members} members in {len(report.outcome.rooms)} rooms, {report.epochs} epochs: {total.sent:,} asked, "
+        f"{total.acked:,} acked, {total.refused:,} refused, {report.unanswered:,} unanswered, {total.stored:,} stored, "
+        f"{total.delivered:,} shown; {total.drops:,} connections lost, {report.resumed:,} resumed, "
+        f"{report.restarted:,} began anew; {report.outcome.events:,} events"
+    )
+    show_violations(report.outcome, console, judged_by="the store")
+    if not report.outcome.holds:
+        console.print(Text(f"seed {report.seed}; histories, logs and the store are in {folder}", style="bold red"))
+
+
+def _span(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds:.1f}"
