@@ -10,6 +10,7 @@ from shard_node.core.throttle import Rate, TokenBucket
 MIN_JOIN_RATE = 200.0
 MAX_JOIN_RATE = 5_000.0
 FIRST_JOIN_RATE = 1_000.0
+JOIN_BURST = 2_000.0
 MIN_MEASURED_JOINS = 20
 SHARE_FOR_JOINS = 0.8
 LEARNING = 0.3
@@ -20,7 +21,7 @@ SEND_RATE = Rate(per_second=5_000, burst=10_000)
 
 
 class Gate:
-    """A budget with a second's worth of burst. `ask` gives 0.0 (come in), or the seconds until a slot of one's own."""
+    """A budget. `ask` gives 0.0 (come in), or the seconds until a slot of one's own."""
 
     __slots__ = ("_bucket", "_next_at", "_rate")
 
@@ -77,8 +78,8 @@ class Budgets:
 
     @property
     def _join_rate(self) -> Rate:
-        return Rate(self.meter.rate, burst=self.meter.rate)
+        return Rate(self.meter.rate, burst=JOIN_BURST)
 
     @property
     def _resume_rate(self) -> Rate:
-        return Rate(RESUMES_PER_JOIN * self.meter.rate, burst=RESUMES_PER_JOIN * self.meter.rate)
+        return Rate(RESUMES_PER_JOIN * self.meter.rate, burst=RESUMES_PER_JOIN * JOIN_BURST)
