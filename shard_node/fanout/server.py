@@ -194,6 +194,10 @@ class HallServer(socketio.AsyncServer):
         await super()._handle_eio_disconnect(eio_sid, reason)
         if sid is not None:
             self._forget(sid)
+        socket = self.eio.sockets.get(eio_sid)
+        if socket is not None and not socket.upgraded:
+            # the client's last poll hangs: its leave-taking must not wait for the next ping
+            Connection("", socket).release_poll()
 
     def _forget(self, sid: str) -> Connection | None:
         self._early.pop(sid, None)
