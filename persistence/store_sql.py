@@ -66,7 +66,8 @@ class SqlStore:
 
     Writes of this process take turns on one connection; of openings one at a time asks for it, so that a batch never
     waits for more than one. While another process holds the database, appending fails after some `lock_timeout`,
-    opening some `lock_timeout` after `open_within`, and reading goes on. A call that is cancelled may have been committed.
+    opening some `lock_timeout` after `open_within`, and reading goes on. A call that is cancelled may have been
+    committed.
     """
 
     def __init__(self, engines: Engines, *, open_within: float = OPEN_WITHIN) -> None:

@@ -17,6 +17,7 @@ from director.lock_watch import holder_of
 from persistence import migrate
 from persistence.contract.store import Duplicate, Opened, OutcomeUnknown, StoreUnavailable, Unsettled
 from persistence.engines import open_engines, sqlite_file_of
+from persistence.sqlite_lock import BEGIN, WriterConnection
 from persistence.store_sql import SqlStore, open_sql_store
 from persistence.writer import BatchWriter, WriterLimits
 from tests.support.store_faults import SHORT_OF_DISK, STRICKEN, lock_held, running
@@ -177,6 +178,15 @@ class TestWaiting:
                 await begins.wait()
                 other.execute("ROLLBACK")
                 assert numbers(await waiting) == [1]
+
+    def test_a_begin_that_no_waiting_can_help_fails_at_once(self, path: Path) -> None:
+        connection = sqlite3.connect(str(path), factory=WriterConnection, timeout=100.0, isolation_level=None)
+        connection.cursor().execute(BEGIN)
+        began_at = monotonic()
+        with pytest.raises(sqlite3.OperationalError, match="within a transaction"):
+            connection.cursor().execute(BEGIN)
+        assert monotonic() - began_at < 50
+        connection.close()
 
     async def test_openings_that_queue_up_wait_no_longer_than_one_alone(self, url: str, path: Path) -> None:
         engines = open_engines(url, lock_timeout=0.2)
