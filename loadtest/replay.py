@@ -21,6 +21,7 @@ MAX_CATCH_UP = 45.0
 _JOINING_AT_ONCE = 20
 _LEAVING_AT_ONCE = 100
 _LAG_EVERY = 0.1
+_MAX_UNANSWERED = 16  # in each room
 
 
 @dataclass(slots=True)
@@ -98,22 +99,26 @@ class Replay:
                 self.pulse.joined += 1
 
     def _play(self, room: RoomPlan, cast: Sequence[HallClient], group: asyncio.TaskGroup) -> None:
+        # A machine too slow for the speed asked for then plays the chat slower, in place of drowning its own clients in
+        # deliveries until they miss their pings.
+        unanswered = asyncio.Semaphore(_MAX_UNANSWERED)
         for number, member in enumerate(cast):
             sayings = [saying for saying in room.sayings if saying.member == number]
             if sayings:
-                group.create_task(self._say(member, sayings))
+                group.create_task(self._say(member, sayings, unanswered))
         for absence in room.absences:
             group.create_task(self._be_away(cast[absence.member], absence))
 
-    async def _say(self, member: HallClient, sayings: Sequence[Saying]) -> None:
+    async def _say(self, member: HallClient, sayings: Sequence[Saying], unanswered: asyncio.Semaphore) -> None:
         for saying in sayings:
             await self._until(saying.after)
-            self.pulse.asked += 1
-            try:
-                await member.send(saying.text, timeout=MAX_SEND_WAIT)
-                self.pulse.acked += 1
-            except (CallRefused, NotDone):
-                self.pulse.failed += 1
+            async with unanswered:
+                self.pulse.asked += 1
+                try:
+                    await member.send(saying.text, timeout=MAX_SEND_WAIT)
+                    self.pulse.acked += 1
+                except (CallRefused, NotDone):
+                    self.pulse.failed += 1
 
     async def _be_away(self, member: HallClient, absence: Absence) -> None:
         await self._until(absence.after)

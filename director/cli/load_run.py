@@ -47,7 +47,7 @@ class LoadOrder:
 async def run_load(order: LoadOrder) -> bool:
     """Run, check and print; whether every promise was kept. Raises CannotLoad."""
     if find_spec("locust") is None:
-        raise CannotLoad("locust is not installed: run `make install-load` (the dependency group `load`)")
+        raise CannotLoad("locust is not installed: run `make install-dev` (it is in the dependency group `load`)")
     try:
         await find_director(order.director_url)
     except NoDirector as error:

@@ -6,6 +6,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 import msgspec
 from msgspec import UNSET
@@ -31,8 +32,13 @@ def digest_of(entry: Entry) -> str | None:
     """Sixteen hexadecimal digits of what an entry says; None if its text was taken away."""
     if entry.deleted is True:
         return None
-    said = repr([None if part is UNSET else part for part in (entry.text, entry.reply_to, entry.target, entry.slow_ms)])
-    return hashlib.blake2b(f"{entry.kind}{entry.mode}{said}".encode(), digest_size=8).hexdigest()
+    return _digest_of(entry.kind, entry.text, entry.reply_to, entry.target, entry.mode, entry.slow_ms)
+
+
+@lru_cache(maxsize=4096)  # an entry is digested once for each member that it is shown to
+def _digest_of(*parts: object) -> str:
+    said = repr([None if part is UNSET else part for part in parts])
+    return hashlib.blake2b(said.encode(), digest_size=8).hexdigest()
 
 
 def seen_of(entries: Iterable[Entry]) -> tuple[Seen, ...]:
