@@ -5,6 +5,7 @@ only then close the listener.
 """
 
 import asyncio
+import logging
 import secrets
 import signal
 import time
@@ -59,6 +60,7 @@ class Node:
         self._settings = settings
         self._stopping = asyncio.Event()
         self._tasks = asyncio.TaskGroup()
+        self._spawned: set[asyncio.Task[None]] = set()
         now = time.monotonic
         clock = FleetClock()
         lag = LagProbe(now())
@@ -99,6 +101,7 @@ class Node:
             clock=clock,
             now=now,
             may_admit=self.keeper.may_admit,
+            is_stopping=self._stopping.is_set,
             lag=lag,
             budgets=budgets,
             spawn=self._spawn,
@@ -136,7 +139,7 @@ class Node:
             await self._say_goodbye()
             listener.should_exit = True
             await background[0]
-            for task in background[1:]:
+            for task in (*background[1:], *self._spawned):
                 task.cancel()
 
     async def _say_goodbye(self) -> None:
@@ -175,7 +178,15 @@ class Node:
         self._server.end(connection)
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        self._tasks.create_task(coroutine)
+        async def run() -> None:
+            try:
+                await coroutine
+            except Exception:  # noqa: BLE001 - it serves one client or one room: it must not end the node
+                _log.exception("task_failed")
+
+        task = self._tasks.create_task(run())
+        self._spawned.add(task)
+        task.add_done_callback(self._spawned.discard)
 
 
 class _Lesson:
@@ -265,6 +276,8 @@ def main() -> None:
     except ValidationError as error:
         raise SystemExit(f"node: {error}") from None
     set_up_logs(settings.node_name)
+    # what a stranger sends must not fill the log with tracebacks
+    logging.getLogger("engineio.server").setLevel(logging.CRITICAL)
     asyncio.run(run(settings))
 
 

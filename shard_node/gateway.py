@@ -1,5 +1,6 @@
 """The gateway: what clients ask of a node, checked and answered in the protocol's words (sections 3 to 6)."""
 
+import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -26,6 +27,7 @@ from shard_node.hosted_room import HostedRoom
 from shard_node.requests import POSTS, REQUESTS, RoomRequests
 
 MAX_IN_FLIGHT = 8
+MAX_CONNECTIONS = 50
 STUDENT_RATE = Rate(per_second=20, burst=100)
 STAFF_RATE = Rate(per_second=200, burst=400)
 
@@ -60,6 +62,7 @@ class RoomGateway:
         clock: FleetClock,
         now: Callable[[], float],
         may_admit: Callable[[], bool],
+        is_stopping: Callable[[], bool],
         lag: LagProbe,
         budgets: Budgets,
         spawn: Callable[[Coroutine[Any, Any, None]], None],
@@ -69,8 +72,10 @@ class RoomGateway:
         self._clock = clock
         self._now = now
         self._may_admit = may_admit
+        self._is_stopping = is_stopping
         self._lag = lag
         self._budgets = budgets
+        self._confirming: asyncio.Task[None] | None = None
         self.joins = 0
         self._spawn = spawn
         self._requests = RoomRequests(host, history, self._later)
@@ -81,6 +86,8 @@ class RoomGateway:
         """Check the ticket, open the room, and see that this node is not behind the client's own position."""
         request = _join_request_of(auth)
         ticket = self._ticket_of(request)
+        if self._is_stopping():
+            raise Refusal(ErrorCode.SHUTDOWN, "this node is stopping; ask the director")
         if not self._may_admit():
             raise _unconfirmed()
         now = self._now()
@@ -89,8 +96,11 @@ class RoomGateway:
         if wait > 0:
             raise Refusal(ErrorCode.BUSY, "many are joining; this is your turn", retry_after_ms=_ms(wait))
         if self._lag.is_doubtful(now):
-            await self._confirm_rows(now)
+            await self._confirm_rows()
         hosted = await self._host.open(ticket.room)
+        if hosted.members.connections_of(ticket.user) >= MAX_CONNECTIONS:
+            why = f"you are in this room by {MAX_CONNECTIONS} connections already"
+            raise Refusal(ErrorCode.RATE_LIMITED, why, retry_after_ms=5_000)
         admission = Admission(ticket, request, hosted)
         if isinstance(self._recovery_of(admission), StaleOwner):
             raise Refusal(ErrorCode.NOT_OWNER, "a later owner has served you already; ask the director")
@@ -103,6 +113,9 @@ class RoomGateway:
         recovery = self._recovery_of(admission)
         if self._host.room_of(admission.ticket.room) is not hosted or isinstance(recovery, StaleOwner):
             self._host.bye(connection, ErrorCode.NOT_OWNER)
+            return
+        if self._is_stopping():
+            self._host.bye(connection, ErrorCode.SHUTDOWN)
             return
         if not self._may_admit() or self._lag.is_doubtful(self._now()):
             self._host.bye(connection, ErrorCode.LEASE_LOST)
@@ -133,14 +146,27 @@ class RoomGateway:
         """The member left, by whatever way."""
         self._host.remove(connection.admission.hosted, connection)
 
-    async def _confirm_rows(self, sent_at: float) -> None:
+    async def _confirm_rows(self) -> None:
+        """One look at the rows for all who wait."""
+        if self._confirming is None:
+            self._confirming = asyncio.get_running_loop().create_task(self._look_at_rows())
+            self._confirming.add_done_callback(self._looked_at_rows)
         try:
-            await self._host.confirm_rows()
+            await asyncio.shield(self._confirming)
         except StoreUnavailable as error:
             raise Refusal(
                 ErrorCode.STORE_UNAVAILABLE, "the store does not answer; try again", retry_after_ms=1000
             ) from error
+
+    async def _look_at_rows(self) -> None:
+        sent_at = self._now()
+        await self._host.confirm_rows()
         self._lag.confirmed(sent_at=sent_at)
+
+    def _looked_at_rows(self, task: asyncio.Task[None]) -> None:
+        self._confirming = None
+        if not task.cancelled():
+            task.exception()  # taken by whoever waits; nobody may
 
     def _ticket_of(self, request: JoinRequest) -> Ticket:
         if request.ticket is None:
@@ -202,6 +228,9 @@ class RoomGateway:
             self._requests.act(hosted, member, _request_of(shape, args), answer)
         except Refusal as refusal:
             answer(refusal.shape)
+        except Exception:  # noqa: BLE001 - whatever a client sends, it is answered, and harms nobody else
+            _log.exception("event_failed", name=name[:64])
+            answer(_failed().shape)
 
     def malformed(self, name: object, *, binary: bool, oversized: bool) -> ErrorShape:
         """The error for an event that is not even read."""
@@ -222,7 +251,7 @@ class RoomGateway:
                 body = refusal.shape
             except Exception:  # noqa: BLE001 - one question that fails is answered, and does not end the node
                 _log.exception("request_failed")
-                body = Refusal(ErrorCode.BUSY, "the node failed to answer; try again", retry_after_ms=1000).shape
+                body = _failed().shape
             answer(body)
 
         self._spawn(run())
@@ -246,12 +275,18 @@ def _request_of(shape: type[Any], args: Sequence[object]) -> Any:
 def _convert(value: object, shape: type[T]) -> T:
     try:
         return msgspec.convert(value, shape)
+    except UnicodeError:
+        raise Refusal(ErrorCode.BAD_REQUEST, "half of a surrogate pair is no character") from None
     except msgspec.ValidationError as error:
         raise Refusal(ErrorCode.BAD_REQUEST, str(error)) from None
 
 
 def _unsupported(name: str) -> ErrorShape:
     return Refusal(ErrorCode.UNSUPPORTED, f"there is no event {name[:64]!r} in hall/1").shape
+
+
+def _failed() -> Refusal:
+    return Refusal(ErrorCode.BUSY, "the node failed to answer; try again", retry_after_ms=1000)
 
 
 def _unconfirmed() -> Refusal:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import structlog
 
@@ -93,29 +94,32 @@ class RoomHost:
     async def _open(self, room: RoomId, record: RoomRecord | None) -> HostedRoom:
         closing = self._closing.get(room)
         if closing is not None:
-            await closing
+            await asyncio.wait([closing])
             record = None
         if not self._may_open():
             raise Refusal(
                 ErrorCode.OWNER_UNCONFIRMED, "the node cannot confirm its lease now; try again", retry_after_ms=1000
             )
         incarnation = self.incarnation
+        held: list[RoomRecord] = []
         try:
             async with asyncio.timeout(OPEN_WITHIN):
                 if record is None:
                     record = await self._owners.room_record(room)
                 if record is None or (record.owner, record.incarnation) != (self.node, incarnation):
                     raise _not_owner(room)
-                hosted = await self._fence(record)
+                held = [record]
+                hosted = await self._fence(held)
         except ControlPathUnavailable as error:
             raise Refusal(
                 ErrorCode.OWNER_UNCONFIRMED, "who owns the room cannot be confirmed now; try again", retry_after_ms=1000
             ) from error
         except (StoreUnavailable, TimeoutError) as error:
             _log.warning("room_not_opened", room=room, why=repr(error))
-            self._store_failed_at = self._now()
-            if record is not None:
-                await self._release(record, record.epoch)
+            if held:
+                self._store_failed_at = self._now()
+            if held:
+                await self._release(held[-1], held[-1].epoch)
             raise Refusal(
                 ErrorCode.STORE_UNAVAILABLE, "the store does not open the room now; try again", retry_after_ms=1000
             ) from error
@@ -131,8 +135,10 @@ class RoomHost:
         """Whether no opening has failed at the store in the last 10 s; directors prefer nodes that say so."""
         return self._store_failed_at is None or self._now() - self._store_failed_at > STORE_DOUBTED_FOR
 
-    async def _fence(self, record: RoomRecord) -> HostedRoom:
+    async def _fence(self, held: list[RoomRecord]) -> HostedRoom:
+        """Open the store as the last of the records `held`; a record claimed anew is added to them."""
         for _ in range(MAX_CLAIMS):
+            record = held[-1]
             opened = await self._log.open_room(
                 record.room, epoch=record.epoch, incarnation=record.incarnation, fresh_log=self._new_log()
             )
@@ -153,10 +159,10 @@ class RoomHost:
                     )
                     match answer:
                         case Claimed(renewed):
-                            record = renewed
+                            held.append(renewed)
                         case Outrun():
                             raise _not_owner(record.room)
-        raise _not_owner(record.room)
+        raise _not_owner(held[-1].room)
 
     # members
 
@@ -170,7 +176,7 @@ class RoomHost:
         member = hosted.members.member_of(connection)
         hosted.members.remove(connection)
         if member is not None and not hosted.members.has(member.author.id):
-            hosted.forget_bucket(member.author.id)
+            hosted.forget_bucket(member.author.id, self._now())
         if not hosted.members.connections and hosted.empty_since is None:
             hosted.empty_since = self._now()
 
@@ -191,7 +197,7 @@ class RoomHost:
         Raises Refusal with BUSY if too many wait. A draft that the room's mode forbids is answered with Disallowed, and
         not put."""
         match hosted.room.post(draft, self._now()):
-            case Disallowed() as disallowed:
+            case Disallowed() as disallowed if not hosted.is_asked(draft):
                 return disallowed
             case _:
                 pass
@@ -241,8 +247,12 @@ class RoomHost:
         connection.write(event_packet("bye", Bye(code, code.action, retry_after_ms)))
         self._end(connection)
 
-    async def close_idle(self, linger: float) -> None:
-        """Close the rooms that nobody has been in for `linger` seconds, and remove their records; their logs stay."""
+    def close_idle(self, linger: float) -> None:
+        """Close the rooms that nobody has been in for `linger` seconds, and have their records removed; logs stay.
+
+        None is closed while none could be opened again."""
+        if not self._may_open():
+            return
         now = self._now()
         idle = [h for h in self._rooms.values() if h.is_idle and now - (h.empty_since or now) >= linger]
         for hosted in idle:
@@ -251,10 +261,12 @@ class RoomHost:
             self._writer.forget(room, epoch=hosted.room.epoch)
             task = asyncio.get_running_loop().create_task(self._release(hosted.record, hosted.room.epoch))
             self._closing[room] = task
-        for hosted in idle:
-            room = hosted.record.room
-            await self._closing[room]
-            del self._closing[room]
+            task.add_done_callback(partial(self._closed, room))
+
+    def _closed(self, room: RoomId, task: asyncio.Task[None]) -> None:
+        del self._closing[room]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("release_failed", room=room, why=repr(error))
 
     async def _release(self, record: RoomRecord, epoch: int) -> None:
         try:
@@ -269,13 +281,14 @@ class RoomHost:
 
     async def confirm_rows(self) -> None:
         """Ask the store whether the rooms are still ours, and drop those that are not. Raises StoreUnavailable."""
-        states = await self._log.row_states(list(self._rooms))
-        for room, hosted in list(self._rooms.items()):
+        asked = dict(self._rooms)
+        states = await self._log.row_states(list(asked))
+        for room, hosted in asked.items():
             state = states.get(room)
-            if state is not None and (state.epoch, state.incarnation) != (
-                hosted.room.epoch,
-                hosted.record.incarnation,
-            ):
+            if self._rooms.get(room) is not hosted:
+                continue
+            ours = (hosted.room.log, hosted.room.epoch, hosted.record.incarnation)
+            if state is None or (state.log, state.epoch, state.incarnation) != ours:
                 self.drop(room, ErrorCode.NOT_OWNER)
 
     def records(self) -> Sequence[RoomRecord]:

@@ -33,9 +33,9 @@ class Housekeeping:
         while True:
             await asyncio.sleep(BEAT_EVERY)
             self._lag.beat(self._now())
-            await self.step()
+            self.step()
 
-    async def step(self) -> None:
+    def step(self) -> None:
         """Do what is due now."""
         now = self._now()
         if now - self._learnt_at >= LEARN_EVERY:
@@ -52,7 +52,7 @@ class Housekeeping:
                 self._catch_up(hosted, now)
             if ambient_due:
                 hosted.tell_ambient()
-        await self._host.close_idle(self._linger)
+        self._host.close_idle(self._linger)
 
     def _catch_up(self, hosted: HostedRoom, now: float) -> None:
         def too_slow(member: Member) -> None:

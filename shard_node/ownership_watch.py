@@ -49,9 +49,10 @@ class OwnershipWatch:
     def _take_record(self, record: RoomRecord, *, replaced: bool) -> None:
         hosted = self._host.room_of(record.room)
         mine = (record.owner, record.incarnation) == (self._host.node, self._host.incarnation)
-        if hosted is not None and record.epoch > hosted.room.epoch and not mine:
+        if hosted is not None and record.epoch > hosted.room.epoch:
             self._host.drop(record.room, ErrorCode.NOT_OWNER)
-        elif hosted is None and mine and replaced:
+            hosted = None
+        if hosted is None and mine and replaced:
             # the members of a lost node are on their way
             self._spawn(self._open(record))
 

@@ -54,6 +54,9 @@ REQUESTS: Mapping[str, type[Request]] = {
     "members": MembersRequest,
 }
 
+MAX_COMBINING_RUN = 30
+MAX_READS = 2
+MAX_READ_TRIES = 3
 POSTS = frozenset({SendRequest, DeleteRequest, NoticeRequest, ModeRequest})
 
 
@@ -64,7 +67,9 @@ class RoomRequests:
         self._host = host
         self._history = history
         self._later = later
-        self._reading: dict[tuple[RoomId, HistoryRequest], asyncio.Future[Page]] = {}
+        self._reading: dict[tuple[RoomId, HistoryRequest, int], asyncio.Future[Page]] = {}
+        # a crowd that scrolls must leave connections to those who open rooms and confirm rows
+        self._reads = asyncio.Semaphore(MAX_READS)
 
     def act(self, hosted: HostedRoom, member: Member, request: Request, answer: Answer) -> None:
         """Answer once, now or later; or raise Refusal. Nothing waits before a draft stands in the room's order."""
@@ -118,7 +123,8 @@ class RoomRequests:
 
     async def _find(self, hosted: HostedRoom, draft: Draft) -> Duplicate | None:
         try:
-            return await self._history.find(hosted.record.room, author=draft.by.id, cid=draft.cid)
+            async with self._reads:
+                return await self._history.find(hosted.record.room, author=draft.by.id, cid=draft.cid)
         except StoreUnavailable as error:
             raise _store_unavailable() from error
 
@@ -126,7 +132,7 @@ class RoomRequests:
         if request.before is not None and request.after is not None:
             raise Refusal(ErrorCode.BAD_REQUEST, "history goes before or after a number, not both")
         try:
-            page = await self._shared_page(hosted.record.room, request)
+            page = await self._settled_page(hosted, request)
         except StoreUnavailable as error:
             raise _store_unavailable() from error
         # the store may have committed what no member has been shown yet
@@ -134,9 +140,18 @@ class RoomRequests:
         entries = tuple(entry for entry in page.entries if entry.seq <= head)
         return HistoryPage(entries, page.more)
 
-    async def _shared_page(self, room: RoomId, request: HistoryRequest) -> Page:
+    async def _settled_page(self, hosted: HostedRoom, request: HistoryRequest) -> Page:
+        """A page that no deletion has overtaken: a text that is gone must not be given once more."""
+        for _ in range(MAX_READ_TRIES):
+            deletions = hosted.room.deletions
+            page = await self._shared_page(hosted.record.room, request, deletions)
+            if hosted.room.deletions == deletions:
+                return page
+        raise Refusal(ErrorCode.BUSY, "much is being deleted just now; try again", retry_after_ms=500)
+
+    async def _shared_page(self, room: RoomId, request: HistoryRequest, deletions: int) -> Page:
         """A class that scrolls up together reads each range once."""
-        key = (room, request)
+        key = (room, request, deletions)
         reading = self._reading.get(key)
         if reading is None:
             reading = asyncio.ensure_future(self._page(room, request))
@@ -146,10 +161,11 @@ class RoomRequests:
 
     async def _page(self, room: RoomId, request: HistoryRequest) -> Page:
         limit, max_bytes = request.limit, MAX_ANSWER_BYTES
-        if request.after is not None:
-            return await self._history.read_after(room, after=Seq(request.after), limit=limit, max_bytes=max_bytes)
-        before = None if request.before is None else Seq(request.before)
-        return await self._history.read_before(room, before=before, limit=limit, max_bytes=max_bytes)
+        async with self._reads:
+            if request.after is not None:
+                return await self._history.read_after(room, after=Seq(request.after), limit=limit, max_bytes=max_bytes)
+            before = None if request.before is None else Seq(request.before)
+            return await self._history.read_before(room, before=before, limit=limit, max_bytes=max_bytes)
 
 
 def changed_of(draft: Draft, outcome: Outcome | Refusal) -> Changed:
@@ -179,11 +195,25 @@ def _message_of(member: Member, request: SendRequest) -> Draft:
 
 
 def _tidy(text: str) -> str:
+    if len(text) > 4 * MAX_TEXT_LENGTH:
+        raise Refusal(ErrorCode.BAD_REQUEST, f"text has 1 to {MAX_TEXT_LENGTH} characters, not {len(text)}")
+    _composable(text)
     tidy = unicodedata.normalize("NFC", text)
     if not 1 <= len(tidy) <= MAX_TEXT_LENGTH:
         raise Refusal(ErrorCode.BAD_REQUEST, f"text has 1 to {MAX_TEXT_LENGTH} characters, not {len(tidy)}")
     _storable(tidy, "text")
     return tidy
+
+
+def _composable(text: str) -> None:
+    """NFC sorts a run of combining marks in quadratic time; no script needs more than 30 (UAX #15, section 13)."""
+    if text.isascii():
+        return
+    run = 0
+    for character in text:
+        run = run + 1 if unicodedata.combining(character) else 0
+        if run > MAX_COMBINING_RUN:
+            raise Refusal(ErrorCode.BAD_REQUEST, f"text stacks more than {MAX_COMBINING_RUN} marks on one character")
 
 
 def _tidy_cid(cid: str) -> str:

@@ -34,8 +34,10 @@ class Gate:
         """Ask for one admission at monotonic `now`."""
         if self._bucket.take(now) == 0.0:
             return 0.0
-        self._next_at = max(now, self._next_at) + 1 / self._rate.per_second
-        return self._next_at - now
+        slot_at = max(now, self._next_at) + 1 / self._rate.per_second
+        # those who asked long ago are in or gone: slots beyond the window begin anew
+        self._next_at = slot_at if slot_at - now <= MAX_WINDOW else now
+        return min(slot_at - now, MAX_WINDOW)
 
     def pace(self, rate: Rate) -> None:
         """Go on at another rate; what was promised stands."""

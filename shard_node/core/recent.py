@@ -40,22 +40,27 @@ class RecentEntries:
         """The lowest number held; head + 1 if none is."""
         return Seq(self.head - len(self._kept) + 1)
 
-    def append(self, entry: Entry) -> None:
-        """Add the next entry, and let go of the oldest beyond the bounds. Raises ValueError if a number is skipped."""
+    def append(self, entry: Entry) -> bytes:
+        """Add the next entry, and let go of the oldest beyond the bounds; the entry's JSON.
+
+        Raises ValueError if a number is skipped."""
         if entry.seq != self.head + 1:
             raise ValueError(f"entry {entry.seq} does not follow {self.head}")
         self.head = entry.seq
         self._answers.clear()
-        self._keep(entry)
+        encoded = self._keep(entry)
         if entry.kind is Kind.DELETE and isinstance(entry.target, int):
             self._strike(Seq(entry.target))
+        return encoded
 
     def covers(self, after: Seq) -> bool:
         """Whether everything with a number above `after` is held."""
         return self.first - 1 <= after <= self.head
 
     def after(self, seq: Seq, *, limit: int = MAX_RECOVERED) -> tuple[msgspec.Raw, ...]:
-        """The first `limit` entries above `seq`, encoded; call it for a covered `seq` only."""
+        """The first `limit` entries above `seq`, encoded. Raises ValueError where `seq` is not covered."""
+        if not self.covers(seq):
+            raise ValueError(f"what follows {seq} is not held, only {self.first} to {self.head}")
         start = seq + 1 - self.first
         return tuple(msgspec.Raw(self._kept[i].encoded) for i in range(start, min(start + limit, len(self._kept))))
 
@@ -79,12 +84,13 @@ class RecentEntries:
         """The entry with this number, if it is held."""
         return self._kept[seq - self.first].entry if self.first <= seq <= self.head else None
 
-    def _keep(self, entry: Entry) -> None:
+    def _keep(self, entry: Entry) -> bytes:
         encoded = _encode(entry)
         self._kept.append(_Kept(entry, encoded))
         self._size += len(encoded) + 1
         while len(self._kept) > MAX_RECOVERED or (self._size > MAX_ANSWER_BYTES and len(self._kept) > 1):
             self._size -= len(self._kept.popleft().encoded) + 1
+        return encoded
 
     def _strike(self, target: Seq) -> None:
         if not self.first <= target <= self.head:

@@ -14,6 +14,7 @@ from shard_node.core.recent import RecentEntries
 from shard_node.core.throttle import SlowMode
 
 MAX_FRAME_ENTRIES = 64
+MAX_FRAME_BYTES = 32 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class Room:
         self.slow_ms = state.slow_ms
         self.notice = state.notice
         self.recent = RecentEntries(entries, head=state.last_seq)
+        self.deletions = 0
         self._slow = SlowMode()
         # the mode that the drafts under way will leave behind: a post behind `closed` must not slip in
         self._coming_modes: list[tuple[Mode, int]] = []
@@ -79,9 +81,11 @@ class Room:
 
     def show(self, entries: Sequence[Entry]) -> tuple[Frame, ...]:
         """Take committed entries that follow the head, and give the frames that show them; ValueError on a hole."""
-        first = Seq(self.head + 1)
-        for entry in entries:
-            self.recent.append(entry)
+        last, encoded = self.head, []
+        gone = {entry.target for entry in entries if entry.kind is Kind.DELETE}
+        for entry in [entry.without_text() if entry.seq in gone else entry for entry in entries]:
+            encoded.append(msgspec.Raw(self.recent.append(entry)))
+            self.deletions += entry.kind is Kind.DELETE
             if entry.kind is Kind.NOTICE:
                 self.notice = entry.text if isinstance(entry.text, str) else None
             elif entry.kind is Kind.MODE and isinstance(entry.mode, Mode):
@@ -89,25 +93,34 @@ class Room:
                 self.slow_ms = entry.slow_ms if isinstance(entry.slow_ms, int) else 0
                 if not self.slow_ms:
                     self._slow.clear()
-        return self.frames_after(Seq(first - 1))
+        return self._frames(last, encoded)
 
     def frames_after(self, seq: Seq) -> tuple[Frame, ...]:
-        """Frames of 64 entries at most for all above `seq`, which must be covered by the recent entries."""
-        frames = []
-        while seq < self.head:
-            entries = self.recent.after(seq, limit=MAX_FRAME_ENTRIES)
-            frames.append(self._frame(seq, entries))
-            seq = Seq(seq + len(entries))
-        return tuple(frames)
+        """Frames for all above `seq`, which must be covered by the recent entries."""
+        return self._frames(seq, self.recent.after(seq))
 
     def snapshot(self, members: int) -> RoomSnapshot:
         """The standing state at the head."""
         return RoomSnapshot(self.mode, self.slow_ms, self.notice, members)
 
-    def _frame(self, after: Seq, entries: tuple[msgspec.Raw, ...]) -> Frame:
-        return Frame(
-            log=self.log, epoch=self.epoch, from_=Seq(after + 1), to=Seq(after + len(entries)), entries=entries
-        )
+    def _frames(self, after: Seq, entries: Sequence[msgspec.Raw]) -> tuple[Frame, ...]:
+        """Of 64 entries and 32 KiB at most each, but for an entry that is larger alone."""
+        frames: list[Frame] = []
+        cut: list[msgspec.Raw] = []
+        size = 0
+        for entry in entries:
+            size += len(entry)
+            if cut and (len(cut) >= MAX_FRAME_ENTRIES or size > MAX_FRAME_BYTES):
+                frames.append(self._frame(after, cut))
+                after, cut, size = Seq(after + len(cut)), [], len(entry)
+            cut.append(entry)
+        if cut:
+            frames.append(self._frame(after, cut))
+        return tuple(frames)
+
+    def _frame(self, after: Seq, entries: Sequence[msgspec.Raw]) -> Frame:
+        to = Seq(after + len(entries))
+        return Frame(log=self.log, epoch=self.epoch, from_=Seq(after + 1), to=to, entries=tuple(entries))
 
 
 def author_may(kind: Kind, by: Author) -> bool:

@@ -33,6 +33,10 @@ class TokenBucket:
             return 0.0
         return (1 - self._tokens) / self._rate.per_second
 
+    def is_full(self, now: float) -> bool:
+        """Whether nothing of the burst is used up."""
+        return self._tokens + (now - self._at) * self._rate.per_second >= self._rate.burst
+
     def pace(self, rate: Rate) -> None:
         """Go on at another rate with the tokens that are there."""
         self._rate = rate

@@ -7,10 +7,10 @@ from engineio import packet as eio_packet
 
 from shard_node.fanout.lane import Lane
 from shard_node.fanout.packets import Packet
+from shard_node.fanout.transport import MAX_BUFFERED
 
 MAX_UNREAD = 32
-MAX_WAITING = 512
-MAX_BUFFERED = 1 << 20
+MAX_UNREAD_BYTES = 64 * 1024
 
 _closing: set[asyncio.Task[None]] = set()
 
@@ -18,7 +18,7 @@ _closing: set[asyncio.Task[None]] = set()
 class Connection:
     """An Engine.IO session with one Socket.IO namespace.
 
-    Writes never wait. A connection on which 512 packets or 1 MiB wait is cut: its client has stopped reading, and the
+    Writes never wait. A connection on which 512 packets or 4 MiB wait is cut: its client has stopped reading, and the
     answers that it asked for would pile up. What is written to one that has closed is dropped.
     """
 
@@ -30,8 +30,11 @@ class Connection:
         self.joined = False
         self.in_flight = 0
         self._socket = socket
-        if not hasattr(socket, "lane"):
-            socket.lane = None  # on long-polling; it gets one if it upgrades
+
+    @property
+    def eio_sid(self) -> str:
+        """The Engine.IO session's id."""
+        return str(self._socket.sid)
 
     @property
     def is_open(self) -> bool:
@@ -46,10 +49,18 @@ class Connection:
                 return False
             lane.transport.write(packet.frame)
             return True
-        if socket.queue.qsize() >= MAX_UNREAD or (lane is not None and not lane.is_drained):
+        if not self.reads:
             return False
         self.write(packet)
         return True
+
+    @property
+    def reads(self) -> bool:
+        """Whether so little waits for the client that more may be written."""
+        lane, queue = self._socket.lane, self._socket.queue
+        if lane is not None and not lane.is_drained:
+            return False
+        return bool(queue.qsize() < MAX_UNREAD and queue.size <= MAX_UNREAD_BYTES)
 
     def write(self, packet: Packet) -> None:
         """Write a packet behind those that wait, whether the client reads or not."""
@@ -61,8 +72,6 @@ class Connection:
             lane.transport.write(packet.frame)
             if lane.transport.get_write_buffer_size() > MAX_BUFFERED:
                 self.cut()
-        elif socket.queue.qsize() >= MAX_WAITING:
-            self.cut()
         else:
             socket.queue.put_nowait(packet.stock)
 

@@ -11,17 +11,39 @@ from typing import Any
 
 from websockets.protocol import State
 
-from shard_node.fanout.transport import FindableWebSocketProtocol
+from shard_node.fanout.transport import MAX_BUFFERED, FindableWebSocketProtocol
+
+MAX_WAITING = 512
 
 
 class LaneQueue(asyncio.Queue[Any]):
-    """A stock queue that remembers whether anything was put that the stock writer has not finished."""
+    """A stock queue that is bounded, whoever puts, and remembers whether the stock writer has finished all of it.
+
+    Beyond 512 packets or 4 MiB nothing is kept and `on_overflow` is called: the client does not read, and is to be cut.
+    """
 
     unsent = 0
+    size = 0
+    on_overflow: Callable[[], None] | None = None
 
     def _put(self, item: Any) -> None:
+        if item is not None and (self.qsize() >= MAX_WAITING or self.size > MAX_BUFFERED):
+            if self.on_overflow is not None:
+                self.on_overflow()
+            return
         self.unsent += 1
+        self.size += _size_of(item)
         super()._put(item)
+
+    def _get(self) -> Any:
+        item = super()._get()
+        self.size -= _size_of(item)
+        return item
+
+
+def _size_of(item: Any) -> int:
+    data = getattr(item, "data", None)
+    return len(data) if isinstance(data, str | bytes) else 0
 
 
 class Lane:
@@ -37,6 +59,7 @@ class Lane:
         self.transport: asyncio.Transport = protocol.transport
         # an instance attribute: the writer task looks `poll` up on the socket
         socket.poll = self._ask_for_more
+        socket.lane = self
 
     @property
     def is_open(self) -> bool:
@@ -53,6 +76,12 @@ class Lane:
     def is_drained(self) -> bool:
         """Whether the peer reads: the transport's buffer is not above its high-water mark."""
         return self._protocol.writable.is_set()
+
+    def withdraw(self, socket: Any) -> None:
+        """The upgrade came to nothing: the socket goes on by polling."""
+        socket.poll = self._poll
+        socket.lane = None
+        socket.upgrading = False
 
     async def _ask_for_more(self) -> Any:
         self._started = True

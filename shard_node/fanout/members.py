@@ -58,6 +58,10 @@ class Members:
         """Whether the person is here by some connection."""
         return user in self._users
 
+    def connections_of(self, user: UserId) -> int:
+        """By how many connections the person is here."""
+        return self._users.get(user, 0)
+
     def member_of(self, connection: Connection) -> Member | None:
         return self._members.get(connection.sid)
 
@@ -103,6 +107,10 @@ class Members:
             if not room.recent.covers(member.shown):
                 too_slow(member)
                 continue
+            if not member.connection.reads:
+                if member.behind_since is not None and now - member.behind_since >= STUCK_AFTER:
+                    too_slow(member)
+                continue
             moved = False
             for frame in room.frames_after(member.shown):
                 if not member.connection.offer(event_packet("frame", frame)):
@@ -114,8 +122,6 @@ class Members:
                 del self._behind[member.connection.sid]
             elif moved:
                 member.behind_since = now
-            elif member.behind_since is not None and now - member.behind_since >= STUCK_AFTER:
-                too_slow(member)
 
     def tell(self, name: str, body: object) -> None:
         """Write an event that may be missed to all that keep up."""

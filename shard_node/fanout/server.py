@@ -32,6 +32,8 @@ MAX_EARLY_EVENTS = 16
 MAX_PACKETS_A_POST = 256
 CONNECT_WITHIN = 15.0
 CUT_AFTER_BYE = 2.0
+PROBE_WITHIN = 10.0
+_PACKET_TYPES = frozenset("0123456")
 NO_ORIGIN = "none:"
 
 _log = structlog.get_logger()
@@ -67,11 +69,29 @@ class _WebSocket(eio_asgi.WebSocket):
     """Gives the Engine.IO socket its lane: at the start, or when it upgrades from polling."""
 
     async def __call__(self, environ: Any) -> Any:
+        socket = self.handler.__self__
         protocol = protocol_of(environ["asgi.scope"])
-        if protocol is not None:
-            socket = self.handler.__self__
-            socket.lane = Lane(socket, protocol)
-        return await super().__call__(environ)
+        if protocol is None:
+            return await super().__call__(environ)
+        if socket.upgrading:
+            # a second upgrade at once would part the writer from the lane
+            await environ["asgi.send"]({"type": "websocket.close"})
+            return ""
+        lane = Lane(socket, protocol)
+        probing = asyncio.get_running_loop().call_later(PROBE_WITHIN, _give_up_probe, socket, lane)
+        try:
+            return await super().__call__(environ)
+        finally:
+            probing.cancel()
+            if not socket.upgraded:
+                lane.withdraw(socket)
+
+    async def wait(self) -> Any:
+        while True:
+            data = await super().wait()
+            if not isinstance(data, str) or data[:1] in _PACKET_TYPES:
+                return data
+            # stock's reader dies of what is no packet, and leaves the member behind
 
 
 class _Engine(engineio.AsyncServer):
@@ -146,6 +166,9 @@ class HallServer(socketio.AsyncServer):
 
     async def _handle_eio_connect(self, eio_sid: str, environ: Any) -> None:
         await super()._handle_eio_connect(eio_sid, environ)
+        socket = self.eio.sockets[eio_sid]
+        socket.lane = None  # on long-polling; a WebSocket brings one
+        socket.queue.on_overflow = Connection("", socket).cut
         # stock keeps a session that never asks to be connected
         asyncio.get_running_loop().call_later(CONNECT_WITHIN, self._cut_idle, eio_sid)
 
@@ -185,9 +208,6 @@ class HallServer(socketio.AsyncServer):
         connection = self._forget(sid)
         if connection is not None:
             connection.release_poll()
-            if reason == self.reason.PING_TIMEOUT:
-                # stock leaves the socket, its queue and its tasks of a client that stopped reading
-                connection.cut()
 
     async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
         sid = self.manager.sid_from_eio_sid(eio_sid, "/")
@@ -195,16 +215,25 @@ class HallServer(socketio.AsyncServer):
         if sid is not None:
             self._forget(sid)
         socket = self.eio.sockets.get(eio_sid)
-        if socket is not None and not socket.upgraded:
+        if socket is None:
+            return
+        if reason == self.reason.PING_TIMEOUT:
+            # stock leaves the socket, its queue and its tasks of a client that stopped reading
+            Connection("", socket).cut()
+        elif not socket.upgraded:
             # the client's last poll hangs: its leave-taking must not wait for the next ping
             Connection("", socket).release_poll()
 
     def _forget(self, sid: str) -> Connection | None:
         self._early.pop(sid, None)
         connection = self._connections.pop(sid, None)
-        if connection is not None and connection.joined:
+        if connection is None:
+            return None
+        if connection.joined:
             connection.joined = False
             self._gateway.disconnected(connection)
+        # a session without a namespace would live on by answering pings
+        asyncio.get_running_loop().call_later(CONNECT_WITHIN, self._cut_idle, connection.eio_sid)
         return connection
 
     # events
@@ -218,6 +247,8 @@ class HallServer(socketio.AsyncServer):
             return
         match packet.packet_type:
             case sio_packet.CONNECT:
+                if eio_sid not in self.environ:
+                    return  # it has closed: to connect it would make a ghost
                 # one request a session: a second would make a ghost
                 if self.manager.sid_from_eio_sid(eio_sid, "/") is None or packet.namespace not in (None, "/"):
                     await self._handle_connect(eio_sid, packet.namespace, packet.data)
@@ -241,6 +272,7 @@ class HallServer(socketio.AsyncServer):
             early = self._early.setdefault(sid, [])
             if len(early) < MAX_EARLY_EVENTS:
                 early.append((packet, oversized))
+            # a client that floods before it has joined is not owed an answer
 
     def _answer(self, connection: Connection, packet: Any, *, oversized: bool) -> None:
         ack_id = packet.id
@@ -257,6 +289,12 @@ class HallServer(socketio.AsyncServer):
             reply(self._gateway.malformed(name, binary=binary, oversized=oversized))
             return
         self._gateway.event(connection, data[0], data[1:], reply)
+
+
+def _give_up_probe(socket: Any, lane: Lane) -> None:
+    """A WebSocket that asked for an upgrade and never completed it."""
+    if not socket.upgraded:
+        lane.transport.abort()
 
 
 def _size(text: str) -> int:

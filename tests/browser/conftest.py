@@ -40,7 +40,7 @@ def stock_client(node: str) -> str:
     return node
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # Playwright keeps an event loop running: it must end before other tests begin
 def browser() -> Iterator[Browser]:
     """The system's Chromium; a test that needs it is skipped where it is missing."""
     path = next(

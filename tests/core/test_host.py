@@ -21,6 +21,7 @@ from persistence.contract.store import (
 )
 from persistence.store_memory import MemoryStore
 from shard_node.core.room import Disallowed
+from shard_node.fanout.lane import LaneQueue
 from tests.support.entries import LECTURER, OTHER, draft, mode_draft
 from tests.support.small_node import Wire, small_node
 from tests.support.virtual_time import in_virtual_time
@@ -180,16 +181,17 @@ async def test_an_empty_room_is_closed_after_a_while_and_its_record_removed() ->
         hosted = await node.opened(MATH)
         member, _ = node.add_member(hosted)
         await asyncio.sleep(100)
-        await node.host.close_idle(60)
+        node.host.close_idle(60)
         assert node.host.room_of(MATH) is hosted, "somebody is in it"
         node.host.remove(hosted, member.connection)
         node.host.remove(hosted, member.connection)
         await asyncio.sleep(59)
-        await node.host.close_idle(60)
+        node.host.close_idle(60)
         assert node.host.room_of(MATH) is hosted
         await asyncio.sleep(1)
-        await node.host.close_idle(60)
+        node.host.close_idle(60)
         assert node.host.room_of(MATH) is None
+        await asyncio.sleep(0.1)
         assert await node.owners.room_record(MATH) is None
 
 
@@ -199,7 +201,8 @@ async def test_a_closed_room_opens_again_where_it_was_with_its_log() -> None:
         hosted = await node.opened(MATH)
         await node.outcome_of(hosted, draft())
         await asyncio.sleep(100)
-        await node.host.close_idle(60)
+        node.host.close_idle(60)
+        await asyncio.sleep(0.1)
         again = await node.opened(MATH)
         assert (again.room.log, again.room.head) == (hosted.room.log, 1)
         assert again.room.epoch > hosted.room.epoch
@@ -237,11 +240,11 @@ async def test_a_member_that_does_not_read_keeps_a_cursor_and_gets_the_rest_in_o
         _, healthy = node.add_member(hosted, OTHER)
         for number in range(100):
             await node.outcome_of(hosted, draft(f"c{number}", by=LECTURER))
-            healthy.queue = asyncio.Queue() if number % 10 == 9 else healthy.queue
+            healthy.queue = LaneQueue() if number % 10 == 9 else healthy.queue
         waiting = wire.queue.qsize()
         assert waiting < 40, "it costs a cursor, not a pile of messages"
         seen = [frame["to"] for _, frame in events_of(wire)]
-        wire.queue = asyncio.Queue()
+        wire.queue = LaneQueue()
         hosted.members.catch_up(hosted.room, asyncio.get_running_loop().time(), too_slow=lambda member: None)
         frames = [frame for _, frame in events_of(wire)]
         assert frames[0]["from"] == seen[-1] + 1  # type: ignore[operator]

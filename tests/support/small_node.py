@@ -18,6 +18,7 @@ from persistence.contract.store import Outcome
 from persistence.store_memory import MemoryStore
 from persistence.writer import BatchWriter
 from shard_node.fanout.connection import Connection
+from shard_node.fanout.lane import LaneQueue
 from shard_node.fanout.members import Member
 from shard_node.host import RoomHost
 from shard_node.hosted_room import HostedRoom
@@ -31,7 +32,7 @@ TIMINGS = LeaseTimings()
 class Wire:
     """What an Engine.IO socket is to a Connection: a queue that nobody reads."""
 
-    queue: asyncio.Queue[object] = field(default_factory=asyncio.Queue)
+    queue: LaneQueue = field(default_factory=LaneQueue)
     closed: bool = False
     closing: bool = False
     upgraded: bool = True
