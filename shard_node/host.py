@@ -1,7 +1,7 @@
 """The rooms that this node owns: opened by fencing the store, ended when the store or the lease says so."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import structlog
@@ -290,10 +290,6 @@ class RoomHost:
             ours = (hosted.room.log, hosted.room.epoch, hosted.record.incarnation)
             if state is None or (state.log, state.epoch, state.incarnation) != ours:
                 self.drop(room, ErrorCode.NOT_OWNER)
-
-    def records(self) -> Sequence[RoomRecord]:
-        """The records of all open rooms, as this node holds them."""
-        return [hosted.record for hosted in self._rooms.values()]
 
 
 def _not_owner(room: RoomId) -> Refusal:
