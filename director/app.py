@@ -19,7 +19,11 @@ from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
+from director.admin import admin_routes, operators_of
+from director.answers import answer_errors
 from director.contract.clock import FleetClock
+from director.coroner import Coroner
+from director.failover_redis import RedisVerdicts
 from director.fleet_feed import FleetFeed
 from director.fleet_view import FleetView
 from director.identity import DemoIdentities, Identities, PlatformIdentities
@@ -32,8 +36,9 @@ from director.pages import WEB, pages
 from director.probe import HttpNodeProbe
 from director.redis_client import HallRedis
 from director.router import Router
-from director.routes import FrontDesk, answer_errors, routes
+from director.routes import FrontDesk, routes
 from director.settings import DirectorSettings
+from director.steward import Steward
 from director.ticket_jwt import JwtTicketBook, ticket_key_of
 
 CLOSE_WITHIN = 1
@@ -50,25 +55,40 @@ class Director:
         monotonic = time.monotonic
         fleet_clock = FleetClock()
         view = FleetView()
-        metrics = DirectorMetrics(view)
+        timings = settings.timings
+        metrics = DirectorMetrics(view, timings=timings.fingerprint)
         # Rooms and leases each have their own connections: a crowd of claims must not hold up the reading of leases.
         self._redis, self._lease_redis = (
-            HallRedis(settings.redis_url, random_bytes=secrets.token_bytes, silence=REDIS_SILENCE) for _ in range(2)
+            HallRedis(
+                settings.redis_url, random_bytes=secrets.token_bytes, silence=REDIS_SILENCE, settle=timings.settle
+            )
+            for _ in range(2)
         )
         self._http = httpx.AsyncClient(trust_env=False, follow_redirects=False)
         owners, leases = RedisRoomOwners(self._redis), RedisNodeLeases(self._lease_redis)
+        self.verdicts = RedisVerdicts(self._lease_redis)
         self._feed = FleetFeed(
-            view, owners, leases, fleet_clock, monotonic=monotonic, timings=settings.timings.fingerprint
-        )
-        router = Router(
             view,
             owners,
             leases,
-            HttpNodeProbe(self._http, monotonic=monotonic),
-            self._feed,
+            fleet_clock,
             monotonic=monotonic,
-            on_claim=metrics.count_claim,
+            timings=timings,
+            on_death=lambda: self._steward.wake(),
         )
+        coroner = Coroner(
+            view,
+            leases,
+            self.verdicts,
+            monotonic=monotonic,
+            on_death=lambda: self._steward.found_death(),
+            on_finding=metrics.count_finding,
+        )
+        probe = HttpNodeProbe(self._http, monotonic=monotonic)
+        router = Router(view, owners, coroner, probe, self._feed, monotonic=monotonic, on_claim=metrics.count_claim)
+        name = secrets.token_hex(8)
+        self._steward = Steward(view, router, coroner, self.verdicts, name=name, monotonic=monotonic)
+        self.operators = operators_of(settings)
         self.desk = FrontDesk(
             view=view,
             router=router,
@@ -78,7 +98,7 @@ class Director:
             metrics=metrics,
             monotonic=monotonic,
             ticket_ttl=settings.ticket_ttl,
-            admin_token=settings.admin_token,
+            operators=self.operators,
         )
 
     @asynccontextmanager
@@ -89,10 +109,12 @@ class Director:
                 loops = [
                     tasks.create_task(_supervised(self._feed.follow, on_crash), name="notices"),
                     tasks.create_task(_supervised(self._feed.poll, on_crash), name="leases"),
+                    tasks.create_task(_supervised(self._steward.run, on_crash), name="steward"),
                 ]
                 yield
                 for loop in loops:
                     loop.cancel()
+            await self._steward.resign()
         finally:
             await self._redis.close()
             await self._lease_redis.close()
@@ -122,7 +144,11 @@ def build_app(settings: DirectorSettings, *, web: Path = WEB, on_crash: Callable
             yield
 
     gate = Middleware(OriginGate, origins=settings.origins)
-    app = Starlette(routes=[*routes(director.desk), *pages(web)], middleware=[gate], lifespan=lifespan)
+    app = Starlette(
+        routes=[*routes(director.desk), *admin_routes(director.operators, director.verdicts), *pages(web)],
+        middleware=[gate],
+        lifespan=lifespan,
+    )
     app.router.redirect_slashes = False
     answer_errors(app)
     return app
@@ -151,6 +177,7 @@ async def serve(settings: DirectorSettings) -> bool:
         build_app(settings, on_crash=lambda: server.crash()),
         host=settings.director_host,
         port=settings.director_port,
+        http="httptools",
         ws="none",
         lifespan="on",
         timeout_graceful_shutdown=CLOSE_WITHIN,

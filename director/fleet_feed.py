@@ -9,9 +9,9 @@ import structlog
 
 from director.contract.clock import FleetClock
 from director.contract.errors import ControlPathUnavailable
-from director.contract.ids import Incarnation
-from director.contract.lease import NodeLeases
-from director.contract.ownership import Interrupted, Notice, RoomOwners
+from director.contract.ids import NodeName
+from director.contract.lease import LeaseTimings, NodeLeases
+from director.contract.ownership import Interrupted, NodeGone, Notice, RoomOwners
 from director.fleet_view import FleetView
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ log = structlog.get_logger(__name__)
 class FleetFeed:
     """Two loops for the process's TaskGroup, `follow` and `poll`; both outlive any outage of Redis.
 
-    `timings` is the fingerprint of the director's own LeaseTimings: a node with another one is named in the log.
+    A node whose LeaseTimings differ from the director's own `timings` is named in the log. `on_death` is called when
+    the notices tell of one.
     """
 
     def __init__(
@@ -36,7 +37,8 @@ class FleetFeed:
         fleet_clock: FleetClock,
         *,
         monotonic: Callable[[], float],
-        timings: str,
+        timings: LeaseTimings,
+        on_death: Callable[[], None] = lambda: None,
     ) -> None:
         self._view = view
         self._owners = owners
@@ -44,10 +46,12 @@ class FleetFeed:
         self._fleet_clock = fleet_clock
         self._monotonic = monotonic
         self._timings = timings
-        self._told: set[Incarnation] = set()
+        self._on_death = on_death
+        self._told: set[NodeName] = set()
         # While a snapshot is read no notice is applied: those after its number must come on top of it.
         self._turn = asyncio.Lock()
         self._is_answered: bool | None = None
+        self._answered_at: float | None = None
 
     async def follow(self) -> None:
         """Apply notices for ever."""
@@ -57,6 +61,8 @@ class FleetFeed:
                 async with self._turn:
                     self._view.hear(notice, now=self._monotonic())
                     await self._reload()
+                if isinstance(notice, NodeGone):
+                    self._on_death()
 
     async def poll(self) -> None:
         """Read the leases about once a second for ever."""
@@ -66,19 +72,28 @@ class FleetFeed:
 
     async def poll_once(self) -> bool:
         """Read all leases and Redis' time, and a snapshot if one is needed; answers whether Redis answered."""
-        sent_at = self._monotonic()
+        sent_at, known_number = self._monotonic(), self._view.number
         try:
             read = await self._leases.live_nodes()
         except ControlPathUnavailable as error:
             self._note_answered(False, why=str(error))
             return False
         self._note_answered(True)
+        self._settle_after_silence()
         self._fleet_clock.take(read.server_at_ms, sent_at=sent_at, received_at=self._monotonic())
-        self._view.read_leases(read, sent_at=sent_at)
+        self._view.read_leases(read, sent_at=sent_at, known_number=known_number)
         self._compare_timings()
         async with self._turn:
             await self._reload()
         return True
+
+    def _settle_after_silence(self) -> None:
+        """Where this director could not read Redis for longer than a lease lasts, nodes may not have been able to
+        renew theirs either: they are given the settle time to come back."""
+        now = self._monotonic()
+        if self._answered_at is not None and now - self._answered_at > self._timings.expire:
+            self._view.settle(until=now + self._timings.settle)
+        self._answered_at = now
 
     async def _reload(self) -> None:
         if not self._view.needs_snapshot:
@@ -102,6 +117,7 @@ class FleetFeed:
 
     def _compare_timings(self) -> None:
         for lease in self._view.leases():
-            if lease.timings != self._timings and lease.incarnation not in self._told:
-                self._told.add(lease.incarnation)
-                log.warning("lease_timings_differ", node=lease.node, theirs=lease.timings, ours=self._timings)
+            if lease.timings != self._timings.fingerprint and lease.node not in self._told:
+                self._told.add(lease.node)
+                ours = self._timings.fingerprint
+                log.warning("lease_timings_differ", node=lease.node, theirs=lease.timings, ours=ours)

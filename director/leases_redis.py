@@ -6,7 +6,7 @@ import msgspec
 
 from director.contract.ids import Incarnation, NodeName, RoomId
 from director.contract.lease import Forgotten, LiveNode, LiveNodes, Lost, NodeLease, Renewed
-from director.redis_client import NODE_PREFIX, NODES, HallRedis, node_key, room_key
+from director.redis_client import HallRedis, node_key, room_key
 
 _lease_decoder = msgspec.json.Decoder(NodeLease)
 
@@ -17,18 +17,17 @@ class RedisNodeLeases:
     def __init__(self, hall: HallRedis) -> None:
         self._hall = hall
 
-    async def acquire(self, lease: NodeLease, *, expire: float) -> Renewed:
-        keys = [node_key(lease.node), NODES]
+    async def acquire(self, lease: NodeLease, *, expire: float) -> Renewed | Lost:
         args = [lease.node, lease.incarnation, lease.state.value, _json(lease), _milliseconds(expire)]
-        generation, server_at_ms = await self._hall.run("lease_acquire", keys, args)
-        return Renewed(generation, int(server_at_ms))
+        outcome, life, server_at_ms = await self._hall.run("lease_acquire", [node_key(lease.node)], args)
+        return Lost() if outcome == "lost" else Renewed(life, int(server_at_ms))
 
     async def renew(
-        self, lease: NodeLease, *, expire: float, generation: str, members: Mapping[RoomId, int]
+        self, lease: NodeLease, *, expire: float, members: Mapping[RoomId, int]
     ) -> Renewed | Lost | Forgotten:
         keys = [node_key(lease.node), *(room_key(room) for room in members)]
         args: list[str | int] = [lease.node, lease.incarnation, lease.state.value, _json(lease)]
-        args += [_milliseconds(expire), generation]
+        args.append(_milliseconds(expire))
         for room, count in members.items():
             args += [room, count]
         outcome, life, server_at_ms = await self._hall.run("lease_renew", keys, args)
@@ -41,18 +40,26 @@ class RedisNodeLeases:
                 return Forgotten(life)
 
     async def release(self, node: NodeName, incarnation: Incarnation) -> bool:
-        return bool(await self._hall.run("lease_release", [node_key(node), NODES], [node, incarnation]))
+        return await self.declare_dead(node, incarnation, why="released")
 
     async def declare_dead(self, node: NodeName, incarnation: Incarnation, *, why: str) -> bool:
-        return bool(await self._hall.run("lease_declare_dead", [node_key(node), NODES], [node, incarnation, why]))
+        return bool(await self._hall.run("lease_bury", [], [node, incarnation, why]))
 
     async def live_nodes(self) -> LiveNodes:
-        generation, number, server_at_ms, flat = await self._hall.run("lease_live_nodes", [NODES], [NODE_PREFIX])
+        answer = await self._hall.run("lease_live_nodes", [], [])
+        generation, number, server_at_ms, flat, lapsed, settles_in = answer
         leases = [
             LiveNode(_lease_decoder.decode(lease), int(left) / 1000)
             for lease, left in zip(flat[::2], flat[1::2], strict=True)
         ]
-        return LiveNodes(generation, int(server_at_ms), leases, int(number))
+        return LiveNodes(
+            generation,
+            int(server_at_ms),
+            leases,
+            int(number),
+            [_lease_decoder.decode(lease) for lease in lapsed],
+            int(settles_in) / 1000,
+        )
 
 
 def _json(lease: NodeLease) -> str:

@@ -23,33 +23,67 @@ class HeldLease:
     lapses_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class SavedHall:
+    """What a replica of a hall has, at a moment."""
+
+    number: int
+    epoch: Epoch
+    rooms: dict[RoomId, RoomRecord]
+    leases: dict[NodeName, HeldLease]
+    known: dict[NodeName, NodeLease]
+    dead: dict[tuple[NodeName, Incarnation], str]
+
+
 class MemoryHall:
     """The state. `clock` gives seconds and decides when leases lapse; `server_clock` Unix time in seconds.
 
-    Faults for tests: `is_silent = True` lets every call fail as if Redis did not answer, `is_mute = True` loses
-    notices on their way, and `wipe` loses all data.
+    `settle` is the settle time; without one nothing waits, as in a process that is a whole fleet by itself. Faults for
+    tests: `is_silent = True` lets every call fail as if Redis did not answer, `is_mute = True` loses notices on their
+    way, `wipe` loses all data, and `fail_over` what came after a `save`.
     """
 
-    def __init__(self, *, clock: Callable[[], float], server_clock: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self, *, clock: Callable[[], float], server_clock: Callable[[], float] | None = None, settle: float = 0.0
+    ) -> None:
         self._clock = clock
         self._server_clock = server_clock or clock
+        self._settle = settle
         self._listeners: set[asyncio.Queue[Notice | Interrupted]] = set()
         self._life = 0
         self.is_silent = False
         self.is_mute = False
-        self._clear()
+        self._begin(SavedHall(0, Epoch(0), {}, {}, {}, {}))
 
-    def _clear(self) -> None:
+    def _begin(self, saved: SavedHall) -> None:
         self._life += 1
         self.generation = f"memory-{self._life}"
-        self.number = 0
-        self.epoch = Epoch(0)
-        self.rooms: dict[RoomId, RoomRecord] = {}
-        self._leases: dict[NodeName, HeldLease] = {}
+        self.number = saved.number
+        self.epoch = saved.epoch
+        self.rooms: dict[RoomId, RoomRecord] = dict(saved.rooms)
+        self.known: dict[NodeName, NodeLease] = dict(saved.known)
+        self.dead: dict[tuple[NodeName, Incarnation], str] = dict(saved.dead)
+        self.verdicts: list[float] = []
+        self.resumed_until = float("-inf")
+        self.steward: tuple[str, float] = ("", float("-inf"))
+        self._leases: dict[NodeName, HeldLease] = dict(saved.leases)
+        self._heard_at: float | None = None
+        self._settled_at = float("-inf")
 
     def wipe(self) -> None:
         """Lose everything and begin another generation, as a Redis that was started anew; listeners are interrupted."""
-        self._clear()
+        self._begin(SavedHall(0, Epoch(0), {}, {}, {}, {}))
+        self.interrupt()
+
+    def save(self) -> SavedHall:
+        """What a replica would have now."""
+        return SavedHall(
+            self.number, self.epoch, dict(self.rooms), dict(self._leases), dict(self.known), dict(self.dead)
+        )
+
+    def fail_over(self, saved: SavedHall) -> None:
+        """Go on from what was saved, in another generation: a replica that was promoted, or a restart from a file."""
+        self._begin(saved)
         self.interrupt()
 
     def interrupt(self) -> None:
@@ -61,6 +95,15 @@ class MemoryHall:
         """Called first by every operation: raises ControlPathUnavailable while the hall is silent."""
         if self.is_silent:
             raise ControlPathUnavailable("the hall in memory was told to be silent")
+        now = self._clock()
+        if self._heard_at is None or now - self._heard_at > self._settle:
+            self._settled_at = now + self._settle
+        self._heard_at = now
+
+    @property
+    def settles_in(self) -> float:
+        """What is left of the settle time in seconds."""
+        return max(0.0, self._settled_at - self._clock())
 
     @property
     def now(self) -> float:
@@ -76,6 +119,11 @@ class MemoryHall:
         self._leases = {node: held for node, held in self._leases.items() if held.lapses_at > now}
         return self._leases
 
+    def lapsed(self) -> list[NodeLease]:
+        """The last words of nodes whose lease lapsed and that nobody has declared dead."""
+        standing = self.leases()
+        return [lease for node, lease in self.known.items() if node not in standing]
+
     def holds(self, node: NodeName, incarnation: Incarnation) -> bool:
         """Whether that incarnation holds the lease of `node`."""
         held = self.leases().get(node)
@@ -84,15 +132,21 @@ class MemoryHall:
     def keep(self, lease: NodeLease, *, expire: float) -> None:
         """Write a lease that lapses in `expire` seconds."""
         self._leases[lease.node] = HeldLease(lease, self._clock() + expire)
+        self.known[lease.node] = lease
 
-    def drop(self, node: NodeName, incarnation: Incarnation, *, why: str) -> bool:
-        """Remove a lease if that incarnation holds it; answers whether it did."""
-        self.answer()
-        if not self.holds(node, incarnation):
-            return False
-        del self._leases[node]
-        self.publish(NodeGone(self.generation, self.next_number(), node, incarnation, why))
-        return True
+    def bury(self, node: NodeName, incarnation: Incarnation, *, why: str) -> bool:
+        """Write down that an incarnation is dead and take all that it holds; answers whether it held the lease."""
+        was_held = self.holds(node, incarnation)
+        if (node, incarnation) in self.dead:
+            return was_held
+        self.dead[node, incarnation] = why
+        if was_held:
+            del self._leases[node]
+        last = self.known.get(node)
+        if last is not None and last.incarnation == incarnation:
+            del self.known[node]
+            self.publish(NodeGone(self.generation, self.next_number(), node, incarnation, why))
+        return was_held
 
     def next_number(self) -> int:
         self.number += 1

@@ -6,8 +6,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from director.answers import refused
 from director.contract.errors import ErrorCode, Refusal
-from director.routes import refused
 
 _PREFLIGHT_GOOD_FOR = "600"
 

@@ -13,6 +13,7 @@ from director.contract.ownership import (
     RoomChanged,
     RoomGone,
     RoomRecord,
+    Settling,
     Snapshot,
     Unfit,
 )
@@ -27,14 +28,16 @@ class MemoryRoomOwners:
 
     async def claim(
         self, room: RoomId, *, node: NodeName, incarnation: Incarnation, replacing: RoomRecord | None, why: str
-    ) -> Claimed | Outrun | Unfit:
+    ) -> Claimed | Outrun | Unfit | Settling:
         hall = self.hall
         hall.answer()
         standing = hall.rooms.get(room)
         if _identity_of(standing) != _identity_of(replacing):
             return Outrun(standing)
-        if standing is not None and hall.holds(standing.owner, standing.incarnation):
+        if standing is not None and (standing.owner, standing.incarnation) not in hall.dead:
             return Outrun(standing)
+        if hall.settles_in > 0:
+            return Settling(hall.settles_in)
         if not hall.holds(node, incarnation):
             return Unfit()
         number = hall.next_number()

@@ -9,11 +9,12 @@ from redis.asyncio.client import PubSub
 
 from director.contract.errors import ControlPathUnavailable
 from director.contract.ids import Epoch, Incarnation, NodeName, RoomId
-from director.contract.ownership import Claimed, Interrupted, Notice, Outrun, RoomRecord, Snapshot, Unfit
-from director.redis_client import META, ROOMS, HallRedis, node_key, room_key
+from director.contract.ownership import Claimed, Interrupted, Notice, Outrun, RoomRecord, Settling, Snapshot, Unfit
+from director.redis_client import META, ROOMS, HallRedis, heeding_cancellation, node_key, room_key
 
 _FIELDS = ("owner", "incarnation", "epoch", "why", "version", "members", "peak", "moves")
 _PAGE = 500
+_ASSERTED_AT_ONCE = 32
 _PING_AFTER = 2.0
 _FIRST_PAUSE = 0.05
 _MAX_PAUSE = 1.0
@@ -30,12 +31,17 @@ class RedisRoomOwners:
 
     async def claim(
         self, room: RoomId, *, node: NodeName, incarnation: Incarnation, replacing: RoomRecord | None, why: str
-    ) -> Claimed | Outrun | Unfit:
-        keys = [room_key(room), ROOMS, node_key(node), node_key(node if replacing is None else replacing.owner)]
+    ) -> Claimed | Outrun | Unfit | Settling:
         args: list[str | int] = [room, node, incarnation, why]
         args += ["", "", ""] if replacing is None else _identity_of(replacing)
-        outcome, record = await self._hall.run("room_claim", keys, args)
-        return Unfit() if outcome == "unfit" else _claimed_or_outrun(outcome, record)
+        outcome, answer = await self._hall.run("room_claim", [room_key(room), ROOMS, node_key(node)], args)
+        match outcome:
+            case "unfit":
+                return Unfit()
+            case "settling":
+                return Settling(int(answer) / 1000)
+            case _:
+                return _claimed_or_outrun(outcome, answer)
 
     async def renew_claim(
         self, room: RoomId, *, node: NodeName, incarnation: Incarnation, epoch: Epoch, floor: Epoch
@@ -45,12 +51,15 @@ class RedisRoomOwners:
 
     async def assert_owned(self, records: Sequence[RoomRecord]) -> Sequence[Claimed | Outrun]:
         answers: list[Claimed | Outrun] = []
-        for record in records:
-            args: list[str | int] = [record.room, *_identity_of(record)]
-            args += [record.why, record.members, record.peak, record.moves]
-            answer = await self._hall.run("room_assert", [room_key(record.room), ROOMS], args)
-            answers.append(_claimed_or_outrun(*answer))
+        for start in range(0, len(records), _ASSERTED_AT_ONCE):
+            page = records[start : start + _ASSERTED_AT_ONCE]
+            answers += await asyncio.gather(*(self._assert_one(record) for record in page))
         return answers
+
+    async def _assert_one(self, record: RoomRecord) -> Claimed | Outrun:
+        args: list[str | int] = [record.room, *_identity_of(record)]
+        args += [record.why, record.members, record.peak, record.moves]
+        return _claimed_or_outrun(*await self._hall.run("room_assert", [room_key(record.room), ROOMS], args))
 
     async def release(self, room: RoomId, *, node: NodeName, incarnation: Incarnation, epoch: Epoch) -> bool:
         args: list[str | int] = [room, node, incarnation, epoch]
@@ -100,13 +109,14 @@ async def _next_notice(pubsub: PubSub) -> Notice:
     """
     is_pong_due = False
     while True:
-        message = await pubsub.get_message(timeout=_PING_AFTER)
-        if message is None:
-            if is_pong_due:
-                raise ControlPathUnavailable("the connection for notices is silent")
-            await pubsub.ping()
-            is_pong_due = True
-            continue
+        with heeding_cancellation():
+            message = await pubsub.get_message(timeout=_PING_AFTER)
+            if message is None:
+                if is_pong_due:
+                    raise ControlPathUnavailable("the connection for notices is silent")
+                await pubsub.ping()
+                is_pong_due = True
+                continue
         is_pong_due = False
         if message["type"] == "message":
             with suppress(msgspec.DecodeError):

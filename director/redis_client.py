@@ -4,8 +4,8 @@ A call is tried once. redis-py would retry ten times, which outlives every lease
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,18 @@ from redis import exceptions
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.backoff import NoBackoff
 
 from director.contract.errors import ControlPathUnavailable
 from director.contract.ids import NodeName, RoomId
+from director.contract.lease import LeaseTimings
+from director.redis_sentinel import SCHEME, sentinel_pool
 
 META = "{hall}:meta"
 ROOMS = "{hall}:rooms"
-NODES = "{hall}:nodes"
-NODE_PREFIX = "{hall}:node:"
+VERDICTS = "{hall}:verdicts"
+STEWARD = "{hall}:steward"
 CHANNEL = "{hall}:notices"
 
 _LUA = Path(__file__).with_name("lua")
@@ -35,7 +38,7 @@ def room_key(room: RoomId) -> str:
 
 
 def node_key(node: NodeName) -> str:
-    return NODE_PREFIX + node
+    return "{hall}:node:" + node
 
 
 @cache
@@ -46,25 +49,36 @@ def _script_text(name: str) -> str:
 class HallRedis:
     """A client for one purpose, with its own connections. Connects when first used.
 
-    A socket that is silent for `silence` seconds is given up, and so is a whole call after twice that. `random_bytes`
-    names a generation where there is none.
+    `url` is that of a server (redis, rediss, unix) or of a Sentinel set (redis_sentinel). A socket that is silent for
+    `silence` seconds is given up, and so is a whole call after twice that. `random_bytes` names a generation that
+    begins with a call, and `settle` is the settle time after that. Raises ValueError for a URL of another kind.
     """
 
-    def __init__(self, url: str, *, random_bytes: Callable[[int], bytes], silence: float = 0.5) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        random_bytes: Callable[[int], bytes],
+        silence: float = 0.5,
+        settle: float = LeaseTimings().settle,
+    ) -> None:
         self._random_bytes = random_bytes
         self._silence = silence
-        self._pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=_MAX_CONNECTIONS,
-            timeout=silence,
-            socket_timeout=silence,
-            socket_connect_timeout=silence,
-            retry=Retry(NoBackoff(), 0),
-            retry_on_error=[],
-            decode_responses=True,
-            protocol=2,
-            driver_info=None,
-        )
+        self._settle_ms = round(settle * 1000)
+        sockets = {
+            "socket_timeout": silence,
+            "socket_connect_timeout": silence,
+            "retry": Retry(NoBackoff(), 0),
+            "retry_on_error": [],
+            "decode_responses": True,
+            "protocol": 2,
+            "driver_info": None,
+        }
+        crowd = {"max_connections": _MAX_CONNECTIONS, "timeout": silence}
+        if url.startswith(SCHEME + ":"):
+            self._pool = sentinel_pool(url, socket_options=sockets, pool_options=crowd)
+        else:
+            self._pool = BlockingConnectionPool.from_url(url, **crowd, **sockets)
         self.redis: Redis = Redis(connection_pool=self._pool)
         self._scripts: dict[str, Callable[..., Any]] = {}
 
@@ -72,15 +86,16 @@ class HallRedis:
     async def asked(self) -> AsyncIterator[Redis]:
         """The client, for one question: raises ControlPathUnavailable when it is not answered in time."""
         try:
-            async with asyncio.timeout(2 * self._silence):
-                yield self.redis
+            with heeding_cancellation():
+                async with asyncio.timeout(2 * self._silence):
+                    yield self.redis
         except (TimeoutError, OSError, exceptions.RedisError) as error:
             if not _is_outage(error):
                 raise
             raise ControlPathUnavailable(f"Redis: {error or type(error).__name__}") from error
 
     async def run(self, name: str, keys: Sequence[str], args: Sequence[str | int]) -> Any:
-        """What the script lua/NAME.lua answers. META and the random name are put before `keys` and `args`.
+        """What the script lua/NAME.lua answers. What prelude.lua needs is put before `keys` and `args`.
 
         Raises ControlPathUnavailable; the script may have run nevertheless.
         """
@@ -88,7 +103,8 @@ class HallRedis:
         if script is None:
             script = self._scripts[name] = self.redis.register_script(_script_text(name))
         async with self.asked():
-            return await script(keys=[META, *keys], args=[self._random_bytes(8).hex(), *args])
+            new_life = f"{self._random_bytes(8).hex()} {self._settle_ms}"
+            return await script(keys=[META, *keys], args=[new_life, *args])
 
     @asynccontextmanager
     async def subscribed(self) -> AsyncIterator[PubSub]:
@@ -111,6 +127,22 @@ class HallRedis:
     async def close(self) -> None:
         """Close all connections; a call after this opens them again."""
         await self._pool.disconnect()
+        if isinstance(self._pool, SentinelConnectionPool):
+            await self._pool.sentinel_manager.aclose()
+
+
+@contextmanager
+def heeding_cancellation() -> Iterator[None]:
+    """Raises CancelledError at the end of the block if the task was cancelled in it and nobody has told.
+
+    redis-py sends by asyncio.wait_for, and that of Python 3.11 loses a cancellation that comes with the outcome: a loop
+    that is to end would go on for ever.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    yield
+    if task and task.cancelling() > before:
+        raise asyncio.CancelledError
 
 
 def _is_outage(error: Exception) -> bool:

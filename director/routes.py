@@ -1,31 +1,28 @@
 """The director's HTTP interface (protocol, section 2): requests in, answers and error shapes out."""
 
-import hmac
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
 import msgspec
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
+from director.admin import Operators
+from director.answers import NO_STORE, RETRY_LATER_MS, json_answer, refused
 from director.contract.clock import FleetClock
-from director.contract.errors import ErrorCode, ErrorDetail, ErrorShape, Refusal
+from director.contract.errors import ErrorCode, Refusal
 from director.contract.ids import Epoch, Incarnation, NodeName, RoomId, node_name_of, room_id_of
 from director.contract.ticket import Ticket, TicketBook
 from director.fleet_view import FleetView, Placement
-from director.identity import Identities, Identity, bearer_of
+from director.identity import Identities, Identity
 from director.metrics import DirectorMetrics
-from director.router import RETRY_LATER_MS, Router
+from director.router import Router
 
 _MAX_QUERY_FIELDS = 32
-_NO_STORE = {"Cache-Control": "no-store"}
-_encoder = msgspec.json.Encoder()
 
 
 class RouteAnswer(msgspec.Struct, frozen=True):
@@ -59,8 +56,7 @@ class RoomAnswer(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class FrontDesk:
-    """What answers need of the director, as app.py puts it together. `ticket_ttl` is in seconds; without an
-    `admin_token` nobody is an operator."""
+    """What answers need of the director, as app.py puts it together. `ticket_ttl` is in seconds."""
 
     view: FleetView
     router: Router
@@ -70,7 +66,7 @@ class FrontDesk:
     metrics: DirectorMetrics
     monotonic: Callable[[], float]
     ticket_ttl: float
-    admin_token: str
+    operators: Operators
 
 
 class RouteEndpoint:
@@ -98,8 +94,8 @@ class RouteEndpoint:
         identity.check_may_enter(room)
         placement = await desk.router.route(room, failed=node_name_of(query.get("failed")))
         if query.get("redirect") == "1":
-            return Response(status_code=307, headers={"Location": placement.lease.url, **_NO_STORE})
-        return _json(self._ticketed(placement, identity))
+            return Response(status_code=307, headers={"Location": placement.lease.url, **NO_STORE})
+        return json_answer(self._ticketed(placement, identity))
 
     def _ticketed(self, placement: Placement, identity: Identity) -> RouteAnswer:
         desk = self._desk
@@ -125,14 +121,14 @@ def routes(desk: FrontDesk) -> list[BaseRoute]:
     async def room_info(request: Request) -> Response:
         room = _room_in(request.path_params["room"])
         authorization = request.headers.get("authorization")
-        if not _is_admin(desk, authorization):
+        if not desk.operators.has(authorization):
             identity = _identity_in(desk, _query_of(request.scope), authorization)
             if not identity.role.is_staff:
                 raise Refusal(ErrorCode.FORBIDDEN, "only staff and operators may ask about a room")
             identity.check_may_enter(room)
         record = desk.view.record_of(room)
         if record is None:
-            return _json(RoomAnswer(room))
+            return json_answer(RoomAnswer(room))
         answer = RoomAnswer(
             room=room,
             owner=record.owner,
@@ -144,26 +140,27 @@ def routes(desk: FrontDesk) -> list[BaseRoute]:
             peak=record.peak,
             moves=record.moves,
         )
-        return _json(answer)
+        return json_answer(answer)
 
     async def healthz(request: Request) -> Response:
-        return _json({"ok": True})
+        return json_answer({"ok": True})
 
     async def readyz(request: Request) -> Response:
-        has_nodes = bool(desk.view.leases())
+        has_nodes = bool(desk.view.leases() or desk.view.lapsed())
         wants = {
             "the rooms (is Redis reachable?)": desk.view.is_loaded,
             "Redis' time (is Redis reachable?)": desk.fleet_clock.is_set,
+            "the end of the settle time": desk.view.has_settled,
             "a node with a lease": has_nodes,
         }
         missing = [what for what, is_there in wants.items() if not is_there]
         if not missing:
-            return _json({"ok": True})
+            return json_answer({"ok": True})
         code = ErrorCode.OWNER_UNCONFIRMED if has_nodes else ErrorCode.NO_NODES
         raise Refusal(code, f"not ready, missing: {', '.join(missing)}", retry_after_ms=RETRY_LATER_MS)
 
     async def metrics(request: Request) -> Response:
-        return Response(desk.metrics.exposition(), headers=_NO_STORE, media_type=CONTENT_TYPE_LATEST)
+        return Response(desk.metrics.exposition(), headers=NO_STORE, media_type=CONTENT_TYPE_LATEST)
 
     return [
         Route("/route", RouteEndpoint(desk), methods=["GET"]),
@@ -172,47 +169,6 @@ def routes(desk: FrontDesk) -> list[BaseRoute]:
         Route("/readyz", readyz),
         Route("/metrics", metrics),
     ]
-
-
-def refused(refusal: Refusal) -> Response:
-    """A refusal as an HTTP answer; 429 and 503 say when to come again in whole seconds, rounded up."""
-    status = refusal.code.http_status
-    response = _json(refusal.shape, status)
-    if status in (429, 503):
-        response.headers["Retry-After"] = str(max(1, -(-refusal.retry_after_ms // 1000)))
-    return response
-
-
-def answer_errors(app: Starlette) -> None:
-    """Let `app` answer what fails in the error shape: refusals, unknown paths and methods, our own faults."""
-    app.add_exception_handler(Refusal, _on_refusal)
-    app.add_exception_handler(HTTPException, _on_http_error)
-    app.add_exception_handler(Exception, _on_fault)
-
-
-async def _on_refusal(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Refusal)
-    return refused(error)
-
-
-async def _on_http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    if error.status_code in (404, 405):
-        what = f"there is no {request.method} {request.url.path} here"
-        shape = Refusal(ErrorCode.UNSUPPORTED, what).shape
-    else:
-        shape = Refusal(ErrorCode.BAD_REQUEST, error.detail).shape
-    return _json(shape, error.status_code, error.headers)
-
-
-async def _on_fault(request: Request, error: Exception) -> Response:
-    code = ErrorCode.BUSY
-    detail = ErrorDetail(code, "the director failed; it is in its log", code.action, True, RETRY_LATER_MS)
-    return _json(ErrorShape(detail), 500)
-
-
-def _json(body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(_encoder.encode(body), status, {**_NO_STORE, **(headers or {})}, media_type="application/json")
 
 
 def _query_of(scope: Scope) -> dict[str, str]:
@@ -243,10 +199,3 @@ def _identity_in(desk: FrontDesk, query: Mapping[str, str], authorization: str |
         raise Refusal(ErrorCode.OWNER_UNCONFIRMED, message, retry_after_ms=RETRY_LATER_MS)
     now_ms = desk.fleet_clock.now_ms(desk.monotonic())
     return desk.identities.identity_of(query, authorization, now_ms=now_ms)
-
-
-def _is_admin(desk: FrontDesk, authorization: str | None) -> bool:
-    token = bearer_of(authorization)
-    if token is None or not desk.admin_token:
-        return False
-    return hmac.compare_digest(token.encode(), desk.admin_token.encode())

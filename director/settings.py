@@ -7,6 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from director.contract.lease import LeaseTimings
+from director.redis_sentinel import SCHEME, sentinel_address_of
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _ALGORITHMS = ("HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA")
@@ -18,8 +19,10 @@ class DirectorSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="HALL_", extra="ignore", frozen=True)
 
     demo: bool = Field(default=False, description="identities without proof, on loopback only")
-    data: Path = Field(default=Path(".hall"), description="folder of the demo's ticket key")
-    redis_url: str = Field(default="redis://127.0.0.1:6379/0", description="where ownership and leases are kept")
+    data: Path = Field(default=Path(".hall"), description="folder of the demo's secrets")
+    redis_url: str = Field(
+        default="redis://127.0.0.1:6379/0", description="where ownership and leases are kept, or its Sentinel set"
+    )
     director_url: str = Field(default="http://127.0.0.1:8000", description="the director as browsers see it")
     director_host: str = Field(default="127.0.0.1", description="the address that the director listens on")
     director_port: int = Field(default=8000, description="the port that the director listens on", ge=0, le=65535)
@@ -32,7 +35,9 @@ class DirectorSettings(BaseSettings):
         default="", description="the key that the platform's tokens are checked with (secret or PEM)", repr=False
     )
     platform_algorithm: str = Field(default="HS256", description="the algorithm of the platform's tokens")
-    admin_token: str = Field(default="", description="the bearer token of operators; unset: nobody is one", repr=False)
+    admin_token: str = Field(
+        default="", description="the operators' token; unset: nobody is one (demo: {data}/admin.token)", repr=False
+    )
     lease_renew: float = 1.0
     lease_stop_accepting: float = 3.0
     lease_drop_rooms: float = 5.0
@@ -45,6 +50,16 @@ class DirectorSettings(BaseSettings):
         if algorithm not in _ALGORITHMS:
             raise ValueError(f"HALL_PLATFORM_ALGORITHM must be one of {', '.join(_ALGORITHMS)}; got {algorithm!r}")
         return algorithm
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_url_is_known(cls, url: str) -> str:
+        if url.startswith(SCHEME + ":"):
+            sentinel_address_of(url)
+        elif not url.startswith(("redis://", "rediss://", "unix://")):
+            # the URL may carry a password: it is not shown
+            raise ValueError(f"HALL_REDIS_URL begins with redis://, rediss://, unix:// or {SCHEME}://")
+        return url
 
     @field_validator("director_url")
     @classmethod

@@ -62,6 +62,8 @@ class Connection:
         """Connect and wait for `joined`, at most 15 s. How it failed, if it did, stands in `ended`."""
         # One session for one connection: closing it closes whatever a half-made connection left open.
         http = self._http = aiohttp.ClientSession()
+        # aiohttp repeats a GET whose connection broke, unseen: the packets of a poll that was answered would be lost.
+        http._retry_connection = False
 
         def session() -> aiohttp.ClientSession:
             # python-engineio makes another one, which nobody closes, when it finds its session closed

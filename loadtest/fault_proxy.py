@@ -12,6 +12,7 @@ import ipaddress
 import socket
 import struct
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, cast
@@ -30,13 +31,15 @@ class _Way:
 
 
 class FaultProxy:
-    """Passes on what reaches its port (0: any free one) to `target`. Raises ValueError for a target that is not on
-    loopback. Use it as an async context manager; leaving resets what is connected."""
+    """Passes on what reaches its port (0: any free one). Of several targets they take turns, and those that refuse are
+    passed over. Raises ValueError for a target that is not on loopback. Use it as an async context manager; leaving
+    resets what is connected."""
 
-    def __init__(self, target: tuple[str, int], *, port: int = 0) -> None:
-        if not ipaddress.ip_address(target[0]).is_loopback:
-            raise ValueError(f"a fault proxy stays on loopback, {target[0]} is not")
-        self._target = target
+    def __init__(self, *targets: tuple[str, int], port: int = 0) -> None:
+        for host, _ in targets:
+            if not ipaddress.ip_address(host).is_loopback:
+                raise ValueError(f"a fault proxy stays on loopback, {host} is not")
+        self._targets = deque(targets)
         self.port = port
         self._toward, self._back = _Way(), _Way()
         self._lines: set[_Line] = set()
@@ -90,7 +93,8 @@ class FaultProxy:
                 line.reset()
 
     def _accept(self) -> asyncio.Protocol:
-        line = _Line(self._target, self)
+        self._targets.rotate(-1)
+        line = _Line(tuple(self._targets), self)
         self._lines.add(line)
         return line.near
 
@@ -101,8 +105,8 @@ class FaultProxy:
 class _Line:
     """One connection through the proxy: `near` is who connected, `far` the target."""
 
-    def __init__(self, target: tuple[str, int], proxy: FaultProxy) -> None:
-        self._target = target
+    def __init__(self, targets: Sequence[tuple[str, int]], proxy: FaultProxy) -> None:
+        self._targets = targets
         self._proxy = proxy
         self.near = _End(self, proxy._toward)
         self.far = _End(self, proxy._back)
@@ -124,15 +128,17 @@ class _Line:
             self.connecting = asyncio.get_running_loop().create_task(self._connect())
 
     async def _connect(self) -> None:
-        try:
-            await asyncio.get_running_loop().create_connection(lambda: self.far, *self._target)
-        except OSError:
-            self.reset()
+        for target in self._targets:
+            try:
+                await asyncio.get_running_loop().create_connection(lambda: self.far, *target)
+            except OSError:
+                continue
+            if self.is_over:
+                self.far.reset()
+            else:
+                self.near.hold(False)
             return
-        if self.is_over:
-            self.far.reset()
-        else:
-            self.near.hold(False)
+        self.reset()
 
     def reset(self) -> None:
         if self.is_over:

@@ -14,6 +14,7 @@ DISK_BYTES = 64 * 1024 * 1024
 _BLOCK = 64 * 1024
 _CLONE_NEWNS = 0x00020000
 _MS_REC, _MS_PRIVATE = 0x4000, 0x40000
+_MNT_DETACH = 2
 
 
 class NoSmallDisk(Exception):
@@ -30,7 +31,7 @@ class SmallDisk:
         if sys.platform != "linux":
             raise NoSmallDisk("only Linux has mount namespaces")
         folder.mkdir(parents=True, exist_ok=True)
-        libc = ctypes.CDLL(None, use_errno=True)
+        self._libc = libc = ctypes.CDLL(None, use_errno=True)
         _check(libc.unshare(_CLONE_NEWNS), "a mount namespace")
         _check(libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None), "private mounts")
         options = f"size={DISK_BYTES},mode=0700".encode()
@@ -46,6 +47,10 @@ class SmallDisk:
     def free(self) -> None:
         """Give the room back; idempotent."""
         self._ballast.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Take the disk away, with all that is on it."""
+        _check(self._libc.umount2(os.fsencode(self.folder), _MNT_DETACH), "end of the disk in memory")
 
 
 def _check(answer: int, what: str) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import httpx
@@ -39,12 +39,13 @@ class CrowdSize:
 
 
 class Crowd:
-    """Members, spread over rooms and directors; the first of each room is its lecturer. All is recorded."""
+    """Members, spread over rooms; the first of each room is its lecturer. All is recorded. `unrouted` counts the
+    directors' refusals by their codes."""
 
     def __init__(
         self,
         size: CrowdSize,
-        director_urls: Sequence[str],
+        director_url: str,
         *,
         recorder: Recorder,
         lines: LifeLines,
@@ -53,12 +54,12 @@ class Crowd:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._size = size
-        self._director_urls = director_urls
+        self._director_url = director_url
         self._recorder = recorder
         self._lines = lines
         self._rng = random.Random(seed)
         self._clock, self._sleep = clock, sleep
-        self.refusals: Counter[str] = Counter()
+        self.unrouted: Counter[str] = Counter()
         self._stopping = asyncio.Event()
         self._members: list[HallClient] = []
         self._lives: list[asyncio.Task[None]] = []
@@ -81,7 +82,7 @@ class Crowd:
         for number in range(self._size.members):
             room, place = number % self._size.rooms, number // self._size.rooms
             member = HallClient(
-                self._director_urls[number % len(self._director_urls)],
+                self._director_url,
                 f"torture-{room + 1:02d}",
                 user=f"member-{place + 1}",
                 role=Role.STUDENT if place else Role.LECTURER,
@@ -138,8 +139,7 @@ class Crowd:
     async def _note_refusal(self, answer: httpx.Response) -> None:
         if answer.status_code != httpx.codes.OK:
             error = refusal_of(msgspec.json.decode(await answer.aread()))
-            self.refusals[error.code if error else str(answer.status_code)] += 1
-            if error: print("REFUSED", self._clock(), answer.url.params, error.code, error.message, error.retry_after_ms)
+            self.unrouted[error.code if error else str(answer.status_code)] += 1
 
     def _start(self, life: Awaitable[None]) -> None:
         self._lives.append(asyncio.ensure_future(life))

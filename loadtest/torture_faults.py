@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from director.contract.ids import NodeName
-from loadtest.core.fault_plan import Fault, FaultKind, Manner
+from loadtest.core.fault_plan import ALL_DIRECTORS, Fault, FaultKind, Manner
 from loadtest.fault_proxy import FaultProxy
 from loadtest.small_disk import SmallDisk
 
@@ -82,10 +82,15 @@ class _Once:
 
 
 class Kill(_Once):
-    """kill -9; the supervisor starts it again."""
+    """kill -9, of one or of all directors; the supervisor starts them again."""
 
     async def begin(self) -> None:
-        _signal(self._ground.pid_of(self._fault.target), signal.SIGKILL)
+        target = self._fault.target
+        pids = [
+            self._ground.pid_of(name) for name in (self._ground.directors if target == ALL_DIRECTORS else (target,))
+        ]
+        for pid in pids:
+            _signal(pid, signal.SIGKILL)
 
 
 class KillRedis(Kill):

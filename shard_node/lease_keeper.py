@@ -10,10 +10,11 @@ from director.contract.clock import FleetClock
 from director.contract.errors import ControlPathUnavailable, ErrorCode
 from director.contract.ids import Incarnation, RoomId
 from director.contract.lease import Forgotten, LeaseTimings, Lost, NodeLease, NodeLeases, NodeState, Renewed
-from director.contract.ownership import Claimed, Outrun, RoomOwners
+from director.contract.ownership import Claimed, Outrun, RoomOwners, RoomRecord
 from persistence.contract.store import StoreUnavailable
 from shard_node.core.lease_guard import DropRooms, Renew, Serve, StopAccepting, Verdict, judge
 from shard_node.host import RoomHost
+from shard_node.hosted_room import HostedRoom
 
 _log = structlog.get_logger()
 
@@ -46,6 +47,7 @@ class LeaseKeeper:
         self._now = now
         self._new_incarnation = new_incarnation
         self._generation = ""
+        self._asserted = ""
         self._redis_at = float("-inf")
         self._store_at: float | None = None
         self._stopping = False
@@ -87,7 +89,7 @@ class LeaseKeeper:
             await self._confirm_at_store()
         if self.acquired.is_set() and isinstance(self.verdict(), DropRooms) and len(self._host):
             _log.error("rooms_dropped", why="neither Redis nor the store has answered in time")
-            self._host.drop_all(ErrorCode.LEASE_LOST)
+            self._lose()
 
     async def release(self) -> None:
         """Admit nobody any more and give the lease up, so that the rooms can be given to others at once."""
@@ -100,30 +102,42 @@ class LeaseKeeper:
 
     async def _acquire(self) -> None:
         sent_at = self._now()
-        renewed = await self._leases.acquire(self._newest_lease(), expire=self._timings.expire)
-        self._take(renewed, sent_at)
-        self.acquired.set()
-        _log.info("lease_acquired", node=self.lease.node, incarnation=self.lease.incarnation)
+        answer = await self._leases.acquire(self._newest_lease(), expire=self._timings.expire)
+        if self._stopping:
+            return
+        match answer:
+            case Renewed() as renewed:
+                self._take(renewed, sent_at)
+                self.acquired.set()
+                _log.info("lease_acquired", node=self.lease.node, incarnation=self.lease.incarnation)
+            case Lost():
+                self._lose()
 
     async def _renew(self) -> None:
         sent_at = self._now()
         counts = self._host.changed_counts()
-        answer = await self._leases.renew(
-            self._newest_lease(), expire=self._timings.expire, generation=self._generation, members=counts
-        )
+        answer = await self._leases.renew(self._newest_lease(), expire=self._timings.expire, members=counts)
+        if self._stopping:
+            return  # the lease was given up meanwhile: that it is gone is no loss
         match answer:
             case Renewed():
                 self._take(answer, sent_at)
                 self._host.note_reported(counts)
             case Lost():
-                _log.error("lease_lost", node=self.lease.node, incarnation=self.lease.incarnation)
-                self._host.drop_all(ErrorCode.LEASE_LOST)
-                self._begin_anew()
+                self._lose()
                 await self._acquire()
             case Forgotten(generation):
                 _log.warning("lease_forgotten", generation=generation)
+                self._asserted = ""
                 await self._acquire()
-                await self._assert_rooms()
+        # A lease outlives what befalls Redis more easily than records do: in a new generation they are told anew.
+        if self._asserted != self._generation:
+            await self._assert_rooms()
+
+    def _lose(self) -> None:
+        _log.error("lease_lost", node=self.lease.node, incarnation=self.lease.incarnation)
+        self._host.drop_all(ErrorCode.LEASE_LOST)
+        self._begin_anew()
 
     def _begin_anew(self) -> None:
         incarnation = self._new_incarnation()
@@ -132,13 +146,17 @@ class LeaseKeeper:
         self.acquired.clear()
 
     async def _assert_rooms(self) -> None:
-        records = self._host.records()
-        for record, answer in zip(records, await self._owners.assert_owned(records), strict=True):
+        generation, asserted = self._generation, list(self._host)
+        answers = await self._owners.assert_owned([_counted(hosted) for hosted in asserted])
+        for hosted, answer in zip(asserted, answers, strict=True):
+            room = RoomId(hosted.record.room)
             match answer:
                 case Claimed():
                     pass
                 case Outrun():
-                    self._host.drop(RoomId(record.room), ErrorCode.NOT_OWNER)
+                    if self._host.room_of(room) is hosted:
+                        self._host.drop(room, ErrorCode.NOT_OWNER)
+        self._asserted = generation
 
     async def _confirm_at_store(self) -> None:
         sent_at = self._now()
@@ -162,3 +180,9 @@ class LeaseKeeper:
             members=sum(len(hosted.members) for hosted in self._host),
             store_ok=self._host.store_ok,
         )
+
+
+def _counted(hosted: HostedRoom) -> RoomRecord:
+    """The room's record with its members as they are: a Redis that forgot it forgot them, too."""
+    members = len(hosted.members)
+    return msgspec.structs.replace(hosted.record, members=members, peak=max(hosted.record.peak, members))

@@ -3,7 +3,7 @@ that `hall --help` is there at once."""
 
 import typer
 
-from director.cli import check, load, replay, rooms, torture, up
+from director.cli import check, failover, load, replay, rooms, torture, up
 
 app = typer.Typer(
     name="hall",
@@ -16,6 +16,7 @@ rooms.register(app)
 replay.register(app)
 load.register(app)
 check.register(app)
+failover.register(app)
 torture.register(app)
 
 

@@ -39,7 +39,7 @@ def torture(
     from shutil import rmtree
     from tempfile import mkdtemp
 
-    from director.cli.torture_fleet import DIRECTORS, NODES
+    from director.cli.torture_fleet import DIRECTORS, NODES, CannotStart
     from director.cli.torture_run import TortureOrder, run_torture
     from director.embedded_redis import NoServerBinary
     from loadtest.core.fault_plan import plan_faults
@@ -52,6 +52,8 @@ def torture(
         del os.environ[name]
     folder = Path(mkdtemp(prefix="hall-torture-")) if keep is None else keep.absolute()
     folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise typer.BadParameter(f"{folder} is not empty", param_hint="--keep")
     disk, no_disk = _disk_for(kinds, folder) if store is None else (None, "the store is not on a disk of ours")
     file = folder / "disk" / "store.sqlite3"
     file.parent.mkdir(exist_ok=True)
@@ -72,6 +74,14 @@ def torture(
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+    except ExceptionGroup as faults_of_ours:
+        known, other = faults_of_ours.split(CannotStart)
+        if known is None or other is not None:
+            raise
+        typer.secho(str(known.exceptions[0]), fg="red", err=True)
+        raise typer.Exit(2) from None
+    if disk is not None:
+        disk.close()
     if keep is None and holds:
         rmtree(folder, ignore_errors=True)
     raise typer.Exit(0 if holds else 1)

@@ -1,6 +1,7 @@
 """TortureFleet: real processes whose every way to each other can be broken: Redis, directors and nodes with proxies.
 
-clients -> proxy -> node -> proxy -> Redis          directors reach Redis, and nodes for probes, directly
+clients -> proxy -> node -> proxy -> Redis
+clients -> proxy -> a director that listens; directors reach Redis, and nodes for probes, directly
 """
 
 import asyncio
@@ -31,6 +32,10 @@ _FLUSH_TIMEOUT = 3.0
 _LOOK_EVERY = 0.05
 
 
+class CannotStart(Exception):
+    """The fleet did not come up; the message says what is missing."""
+
+
 class TortureFleet:
     """Three nodes, two directors and a Redis of their own. `running` starts them and keeps them running.
 
@@ -58,16 +63,19 @@ class TortureFleet:
         self._ports: dict[str, int] = {}
         self._to_redis: dict[NodeName, FaultProxy] = {}
         self._to_node: dict[NodeName, FaultProxy] = {}
+        self._front_door: FaultProxy | None = None
         self._redis: EmbeddedRedis | None = None
         self.deaths = 0
 
     @property
-    def director_urls(self) -> tuple[str, ...]:
-        return tuple(self._url_of(name) for name in DIRECTORS)
+    def director_url(self) -> str:
+        """Where clients ask: a director that listens answers."""
+        assert self._front_door is not None
+        return f"http://{HOST}:{self._front_door.port}"
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["TortureFleet"]:
-        """All processes, ready; they end with the block. Use it in the main thread. Raises TimeoutError."""
+        """All processes, ready; they end with the block. Use it in the main thread. Raises CannotStart, in a group."""
         async with AsyncExitStack() as stack:
             for name in (REDIS, *DIRECTORS, *NODES):
                 self._ports[name] = stack.enter_context(HeldPort()).port
@@ -78,6 +86,8 @@ class TortureFleet:
                 self._to_redis[node] = await stack.enter_async_context(to_redis)
                 self._to_node[node] = await stack.enter_async_context(to_node)
                 self.step_clock(node, 0)
+            self._front_door = FaultProxy(*((HOST, self._ports[name]) for name in DIRECTORS))
+            await stack.enter_async_context(self._front_door)
             http = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
             supervisor = Supervisor(
@@ -128,7 +138,7 @@ class TortureFleet:
 
     async def _start(self, supervisor: Supervisor, http: httpx.AsyncClient) -> None:
         assert self._redis is not None
-        async with asyncio.timeout(START_WITHIN):
+        async with self._in_time():
             supervisor.start(Child(REDIS, self._redis.command, self._redis.answers_as, tier=0))
             await self._until_ready(1)
             for name in DIRECTORS:
@@ -137,6 +147,16 @@ class TortureFleet:
             for node in NODES:
                 supervisor.start(self._child(http, node, "shard_node.app", self._node_settings(node)))
             await self._until_ready(1 + len(DIRECTORS) + len(NODES))
+
+    @asynccontextmanager
+    async def _in_time(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(START_WITHIN):
+                yield
+        except TimeoutError:
+            late = ", ".join(name for name in self._ports if name not in self._ready)
+            logs = self._folder / "logs"
+            raise CannotStart(f"not ready within {START_WITHIN:.0f} s: {late}; their logs are in {logs}") from None
 
     async def _until_ready(self, count: int) -> None:
         while len(self._ready) < count:  # noqa: ASYNC110 (the supervisor's callback tells, and nobody else)
@@ -148,7 +168,7 @@ class TortureFleet:
                 case KilledHolder(name, pid):
                     self._tell(f"{name} (pid {pid}) held the store's lock for too long and was killed")
                 case ForeignHolder():
-                    self._tell(holder.words)
+                    pass  # one of the faults
 
         await LockWatch(store, kill=supervisor.kill, on_overdue=overdue).run()
 
@@ -181,7 +201,7 @@ class TortureFleet:
             "HALL_DEMO": "1",
             "HALL_DATA": str(self._folder),
             "HALL_DIRECTOR_HOST": HOST,
-            "HALL_DIRECTOR_URL": self._url_of(DIRECTORS[0]),
+            "HALL_DIRECTOR_URL": self.director_url,
         }
         return Child(name, (sys.executable, "-m", module), ready, url, env={**shared, **settings})
 

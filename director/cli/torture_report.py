@@ -13,6 +13,7 @@ from loadtest.core.recovery_times import SHARES, LifeLines
 from loadtest.meter import Meter
 from loadtest.report import Report, report_of
 from loadtest.torture import Torture
+from loadtest.torture_crowd import Crowd
 
 
 class FaultReport(msgspec.Struct, frozen=True):
@@ -41,11 +42,12 @@ class TortureReport(msgspec.Struct, frozen=True):
     restarted: int
     epochs: int
     unanswered: int
+    unrouted: dict[str, int]
     outcome: Report
 
 
 def torture_report_of(
-    findings: Findings, torture: Torture, lines: LifeLines, meter: Meter, *, seed: int
+    findings: Findings, torture: Torture, crowd: Crowd, lines: LifeLines, meter: Meter, *, seed: int
 ) -> TortureReport:
     """The report on a run that has ended."""
     faults = []
@@ -74,6 +76,7 @@ def torture_report_of(
         restarted=sum(tally.restarted for tally in rooms),
         epochs=sum(tally.epochs for tally in rooms),
         unanswered=sum(tally.unanswered for tally in rooms),
+        unrouted=dict(crowd.unrouted),
         outcome=report_of(
             findings,
             acks=meter.acks,
@@ -109,6 +112,9 @@ def show_torture(report: TortureReport, console: Console, *, folder: Path) -> No
         f"{total.delivered:,} shown; {total.drops:,} connections lost, {report.resumed:,} resumed, "
         f"{report.restarted:,} began anew; {report.outcome.events:,} events"
     )
+    if report.unrouted:
+        refused = ", ".join(f"{code} {count}" for code, count in sorted(report.unrouted.items()))
+        console.print(f"The directors put members off: {refused}")
     show_violations(report.outcome, console, judged_by="the store")
     if not report.outcome.holds:
         console.print(Text(f"seed {report.seed}; histories, logs and the store are in {folder}", style="bold red"))

@@ -68,7 +68,7 @@ async def run_torture(order: TortureOrder) -> bool:
         async with fleet.running():
             crowd = Crowd(
                 order.size,
-                fleet.director_urls,
+                fleet.director_url,
                 recorder=Recorders(history, admissions, lines, meter, file),
                 lines=lines,
                 seed=order.seed,
@@ -83,7 +83,7 @@ async def run_torture(order: TortureOrder) -> bool:
             await torture.run()
             tell(f"quiet; {torture.not_back} members are not back")
     findings = await judge(history, admissions, torture, store_url=order.store_url)
-    report = torture_report_of(findings, torture, lines, meter, seed=order.seed)
+    report = torture_report_of(findings, torture, crowd, lines, meter, seed=order.seed)
     _keep(order, report, store_file)
     if order.as_json:
         print(msgspec.json.encode(report).decode())

@@ -61,6 +61,8 @@ def up(
 
 def _plan(data: Path, *, nodes: int, port: int, held: ExitStack) -> "FleetPlan":
     """The plan, with the data folder's lock and all ports held until `held` is closed."""
+    import asyncio
+
     from director.cli.data_folder import DataFolder
     from director.cli.fleet_plan import FleetPlan, node_port
     from director.embedded_redis import EmbeddedRedis, server_binary
@@ -75,7 +77,7 @@ def _plan(data: Path, *, nodes: int, port: int, held: ExitStack) -> "FleetPlan":
     redis_url = os.environ.get("HALL_REDIS_URL", "")
     embedded = None
     if redis_url:
-        _check_redis(redis_url)
+        asyncio.run(_check_redis(redis_url))
     else:
         embedded = EmbeddedRedis(server_binary(), held.enter_context(HeldPort()).port, folder.path / "redis")
         embedded.prepare()
@@ -96,15 +98,18 @@ async def _prepare_store(url: str) -> None:
         _fail(f"{error} (HALL_STORE_URL or --data say where the store is)")
 
 
-def _check_redis(url: str) -> None:
-    import redis
+async def _check_redis(url: str) -> None:
+    from secrets import token_bytes
+
+    from director.contract.errors import ControlPathUnavailable
+    from director.redis_client import HallRedis
 
     try:
-        with redis.Redis.from_url(
-            url, socket_connect_timeout=_REDIS_TIMEOUT, socket_timeout=_REDIS_TIMEOUT, retry=None
-        ) as client:
-            client.ping()
-    except (redis.RedisError, ValueError) as error:
+        redis = HallRedis(url, random_bytes=token_bytes, silence=_REDIS_TIMEOUT)
+        async with redis.asked() as client:
+            await client.ping()
+        await redis.close()
+    except (ControlPathUnavailable, ValueError) as error:
         # the URL may carry a password: it is named, not shown
         _fail(f"the server of HALL_REDIS_URL does not answer: {error}. Start it, or unset HALL_REDIS_URL.")
 

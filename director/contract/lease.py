@@ -32,6 +32,12 @@ class LeaseTimings:
             )
 
     @property
+    def settle(self) -> float:
+        """How long nobody is declared dead and nothing is claimed after Redis was away or lost data: each node that
+        lives has asked three times by then."""
+        return 3 * self.renew
+
+    @property
     def fingerprint(self) -> str:
         """Eight hexadecimal digits: nodes publish it, the director warns when one differs from its own."""
         return hashlib.blake2b(repr(astuple(self)).encode(), digest_size=4).hexdigest()
@@ -49,7 +55,8 @@ class NodeLease(msgspec.Struct, frozen=True):
     """What a node says about itself with each renewal.
 
     `url` is the origin that clients use, `path` the Socket.IO path with its slashes, `probe_url` the node's own
-    origin for the director's probes; `store_ok` tells whether its openings succeed (`GET {probe_url}/healthz` answers `{"ok": true, "node", "incarnation"}`).
+    origin for the director's probes (`GET {probe_url}/healthz` answers `{"ok": true, "node", "incarnation"}`);
+    `store_ok` tells whether its openings at the store succeed.
     """
 
     node: NodeName
@@ -74,35 +81,44 @@ class Renewed:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The lease lapsed, was taken by a newer incarnation or was declared dead: drop all rooms now."""
+    """This incarnation is dead, by a verdict or because another holds the name: drop all rooms now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """Redis came back as another generation that does not know the lease: nothing was lost, assert again."""
+    """The lease lapsed or Redis lost it, and nobody is known to have declared the node dead: nothing was lost. Acquire
+    again and assert the rooms."""
 
     generation: str
 
 
 class NodeLeases(Protocol):
-    """The leases, as a node keeps its own. Every call raises ControlPathUnavailable when Redis does not answer."""
+    """The leases, as a node keeps its own. Every call raises ControlPathUnavailable when Redis does not answer.
 
-    async def acquire(self, lease: NodeLease, *, expire: float) -> Renewed:
+    Death is a verdict and final: it is written down for a day, and an incarnation that is dead holds no lease again.
+    An incarnation is dead once it was proven so, has released its lease, another incarnation took its name, or a
+    verdict on its lapsed lease said so (`Verdicts`). A lease that merely lapsed is none of these.
+    """
+
+    async def acquire(self, lease: NodeLease, *, expire: float) -> Renewed | Lost:
         """Take the name `lease.node`, also from a former incarnation (which is thereby dead)."""
         ...
 
     async def renew(
-        self, lease: NodeLease, *, expire: float, generation: str, members: Mapping[RoomId, int]
+        self, lease: NodeLease, *, expire: float, members: Mapping[RoomId, int]
     ) -> Renewed | Lost | Forgotten:
-        """Extend the lease if this incarnation still holds it; report the members of rooms where the number changed."""
+        """Extend the lease if this incarnation still holds it; report the members of rooms where the number changed.
+
+        Renewed in another generation than before says that records may be lost, though the lease is not: assert the
+        rooms."""
         ...
 
     async def release(self, node: NodeName, incarnation: Incarnation) -> bool:
-        """Give the lease up if this incarnation holds it; idempotent, answers whether it did."""
+        """End this incarnation in good order; idempotent, answers whether it held the lease."""
         ...
 
     async def declare_dead(self, node: NodeName, incarnation: Incarnation, *, why: str) -> bool:
-        """Take the lease from an incarnation proven dead; False if another incarnation or nobody holds it."""
+        """Write down that an incarnation is proven dead, and take its lease; answers whether it held it."""
         ...
 
     async def live_nodes(self) -> "LiveNodes":
@@ -120,12 +136,16 @@ class LiveNode:
 
 @dataclass(frozen=True, slots=True)
 class LiveNodes:
-    """One read of all leases: count `remaining` from when the request was *sent*.
+    """One read of all leases: count `remaining` and `settles_in` from when the request was *sent*.
 
     `number` is that of the last change then: a listener that has not heard it a while later has missed notices.
+    `lapsed` are the last words of nodes whose lease lapsed and that nobody has declared dead. `settles_in` is what is
+    left of the settle time in seconds, 0 if there is none.
     """
 
     generation: str
     server_at_ms: int
     nodes: Sequence[LiveNode]
     number: int = 0
+    lapsed: Sequence[NodeLease] = ()
+    settles_in: float = 0.0

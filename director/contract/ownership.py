@@ -6,7 +6,7 @@ notice. Epochs come from one fleet-wide counter, so no removal of a record can e
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -47,6 +47,13 @@ class Unfit:
     """The node that was to own the room holds no lease with that incarnation."""
 
 
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """Redis was away or lost data a moment ago, and who owns what is being told anew: ask again in `remaining` s."""
+
+    remaining: float
+
+
 class RoomChanged(msgspec.Struct, frozen=True, tag="room"):
     """A room has a new record. `replaced` tells its new owner to open it at once."""
 
@@ -73,7 +80,9 @@ class NodeChanged(msgspec.Struct, frozen=True, tag="node"):
 
 
 class NodeGone(msgspec.Struct, frozen=True, tag="node_gone"):
-    """A node gave its lease up or was declared dead. A lease that merely lapses publishes nothing."""
+    """An incarnation of a node is dead: it gave its lease up, was declared dead or lost its name to another.
+
+    Told once. A lease that merely lapses publishes nothing."""
 
     generation: str
     number: int
@@ -107,19 +116,16 @@ class Snapshot:
     rooms: Sequence[RoomRecord]
 
 
-Grounds = Literal["vacant", "lapsed", "proven", "behind"]
-
-
 class RoomOwners(Protocol):
     """The records. Every call raises ControlPathUnavailable when Redis does not answer; a claim that was not
     answered may have happened, and repeating it gives Outrun with the caller's own record."""
 
     async def claim(
         self, room: RoomId, *, node: NodeName, incarnation: Incarnation, replacing: RoomRecord | None, why: str
-    ) -> Claimed | Outrun | Unfit:
+    ) -> Claimed | Outrun | Unfit | Settling:
         """Make `node` the owner with the next epoch, if the room's (owner, incarnation, epoch) are still those of
-        `replacing` (None: nobody). An owner is only replaced if its lease with that incarnation is gone: the script
-        checks, so prove a death first with NodeLeases.declare_dead."""
+        `replacing` (None: nobody). An owner is only replaced if its incarnation is dead (NodeLeases says when): the
+        script checks, and answers Outrun with the owner if it is not. Nothing is claimed in the settle time."""
         ...
 
     async def renew_claim(

@@ -1,10 +1,10 @@
 """Placement: which node a room goes to (design, section 3).
 
-1. A room whose owner lives stays, whatever the ring says.
-2. A pinned room goes to its node while that serves.
-3. Else the first node in the ring's order with load + room <= max(1.25 x mean, room), the mean including the room.
-4. Else the least loaded node.
-Nodes that do not serve are given nothing.
+1. A room whose owner is not dead stays, whatever the ring says.
+2. Only nodes that serve are given rooms, and of those only nodes whose store is in order, if there are any.
+3. A pinned room goes to its node while that is one of them.
+4. Else the first node in the ring's order with load + room <= max(1.25 x mean, room), the mean including the room.
+5. Else the least loaded node.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -24,7 +24,8 @@ def room_load(*, members: int = 0, reserved: int = 0, peak: int = 0) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known about a room and the nodes. `loads` may lack nodes without rooms; `order` is the ring's."""
+    """What is known about a room and the nodes. `loads` may lack nodes without rooms; `order` is the ring's; `doubted`
+    are the nodes whose openings at the store failed of late."""
 
     record: RoomRecord | None
     owner_lives: bool
@@ -33,11 +34,12 @@ class Facts:
     order: Sequence[NodeName]
     load: int = MIN_ROOM_LOAD
     overrides: Mapping[RoomId, NodeName] | None = None
+    doubted: Collection[NodeName] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """The room has a living owner."""
+    """The room has an owner that is not dead."""
 
     record: RoomRecord
 
@@ -61,9 +63,11 @@ def place(room: RoomId, facts: Facts) -> Keep | Claim | NoNodes:
     record = facts.record
     if record is not None and facts.owner_lives:
         return Keep(record)
-    candidates = [node for node in facts.order if node in facts.serving]
-    if not candidates:
+    serving = [node for node in facts.order if node in facts.serving]
+    if not serving:
         return NoNodes()
+    # Where the store fails every node, the one store may be back before the next try.
+    candidates = [node for node in serving if node not in facts.doubted] or serving
     node, why = _choice(room, facts, candidates)
     return Claim(node, record, why)
 

@@ -2,22 +2,23 @@
 -- KEYS[1] {hall}:meta
 -- KEYS[2] {hall}:node:NODE
 -- KEYS[3...] {hall}:room:ROOM of each room whose number of members changed
--- ARGV[1] random name
+-- ARGV[1] a new generation's name and the settle time
 -- ARGV[2] NODE, ARGV[3] its incarnation, ARGV[4] its state
 -- ARGV[5] JSON of the lease
 -- ARGV[6] milliseconds until it expires
--- ARGV[7] generation that the node knows
--- ARGV[8, 10, ...] ROOM and ARGV[9, 11, ...] its members, for each of KEYS[3...]
+-- ARGV[7, 9, ...] ROOM and ARGV[8, 10, ...] its members, for each of KEYS[3...]
 -- Answers {'renewed', generation, Redis' time in ms}, {'lost', generation, ''} or {'forgotten', generation, ''}.
 local life = generation()
 local node, incarnation = ARGV[2], ARGV[3]
 
 local holder = redis.call('HMGET', KEYS[2], 'incarnation', 'state')
-if not holder[1] and life ~= ARGV[7] then
-  return {'forgotten', life, ''}
-end
-if holder[1] ~= incarnation then
+if is_dead(node, incarnation) or (holder[1] and holder[1] ~= incarnation) then
   return {'lost', life, ''}
+end
+-- Without a lease the name may be another's that lapsed, too.
+if not holder[1] then
+  local last = last_holder_of(node)
+  return {(last and last ~= incarnation) and 'lost' or 'forgotten', life, ''}
 end
 
 redis.call('HSET', KEYS[2], 'state', ARGV[4], 'lease', ARGV[5])
@@ -28,7 +29,7 @@ end
 
 local counted = {}
 for i = 3, #KEYS do
-  local room, members = ARGV[2 + 2 * i], ARGV[3 + 2 * i]
+  local room, members = ARGV[1 + 2 * i], ARGV[2 + 2 * i]
   local record = redis.call('HMGET', KEYS[i], 'owner', 'incarnation', 'peak')
   if record[1] == node and record[2] == incarnation then
     redis.call('HSET', KEYS[i], 'members', members)

@@ -2,7 +2,7 @@
 -- KEYS[1] {hall}:meta
 -- KEYS[2] {hall}:room:ROOM
 -- KEYS[3] {hall}:rooms
--- ARGV[1] random name
+-- ARGV[1] a new generation's name and the settle time
 -- ARGV[2] ROOM
 -- ARGV[3] owner, ARGV[4] its incarnation, ARGV[5] its epoch: the counter is raised to it at least
 -- ARGV[6] why, ARGV[7] members, ARGV[8] peak, ARGV[9] moves

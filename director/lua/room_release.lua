@@ -2,7 +2,7 @@
 -- KEYS[1] {hall}:meta
 -- KEYS[2] {hall}:room:ROOM
 -- KEYS[3] {hall}:rooms
--- ARGV[1] random name
+-- ARGV[1] a new generation's name and the settle time
 -- ARGV[2] ROOM
 -- ARGV[3] owner, ARGV[4] its incarnation, ARGV[5] its epoch
 -- Answers 1 if it was removed, else 0.

@@ -1,7 +1,7 @@
 -- Gives a room's owner a new epoch above a floor, because the store knows a higher one.
 -- KEYS[1] {hall}:meta
 -- KEYS[2] {hall}:room:ROOM
--- ARGV[1] random name
+-- ARGV[1] a new generation's name and the settle time
 -- ARGV[2] ROOM
 -- ARGV[3] owner, ARGV[4] its incarnation, ARGV[5] the epoch that it has
 -- ARGV[6] floor: the counter is raised to it at least

@@ -43,7 +43,7 @@ ON_A_NODE = frozenset(
         FaultKind.CLOCK_STEP,
     }
 )
-REDIS, STORE = "redis", "store"
+REDIS, STORE, ALL_DIRECTORS = "redis", "store", "directors"
 _ON_THE_STORE = frozenset({FaultKind.STORE_LOCK, FaultKind.DISK_FULL, FaultKind.FREEZE_IN_TRANSACTION})
 _ON_REDIS = frozenset({FaultKind.REDIS_PAUSE, FaultKind.REDIS_KILL, FaultKind.REDIS_WIPE})
 
@@ -160,7 +160,7 @@ def _targets_of(kind: FaultKind, nodes: Sequence[str], directors: Sequence[str])
         return nodes
     if kind in _ON_REDIS:
         return (REDIS,)
-    return directors if kind is FaultKind.DIRECTOR_KILL else (STORE,)
+    return (*directors, ALL_DIRECTORS) if kind is FaultKind.DIRECTOR_KILL else (STORE,)
 
 
 def _are_apart(kind: FaultKind, other: FaultKind) -> bool:

@@ -25,6 +25,7 @@ from director.contract.errors import ErrorCode, ErrorShape, Refusal
 from shard_node.contract.events import MAX_EVENT_BYTES, MAX_PAYLOAD_BYTES
 from shard_node.fanout.connection import Connection
 from shard_node.fanout.lane import Lane, LaneQueue
+from shard_node.fanout.one_poll import OnePoll
 from shard_node.fanout.packets import ack_packet
 from shard_node.fanout.transport import protocol_of
 
@@ -168,6 +169,7 @@ class HallServer(socketio.AsyncServer):
         await super()._handle_eio_connect(eio_sid, environ)
         socket = self.eio.sockets[eio_sid]
         socket.lane = None  # on long-polling; a WebSocket brings one
+        socket.poll = OnePoll(socket)
         socket.queue.on_overflow = Connection("", socket).cut
         # stock keeps a session that never asks to be connected
         asyncio.get_running_loop().call_later(CONNECT_WITHIN, self._cut_idle, eio_sid)

@@ -10,7 +10,7 @@ import pytest
 from director.contract.errors import ControlPathUnavailable
 from director.contract.ids import Incarnation, NodeName
 from director.contract.lease import Forgotten, Lost, NodeState, Renewed
-from director.contract.ownership import NodeChanged
+from director.contract.ownership import NodeChanged, NodeGone
 from tests.support.halls import KINDS, MATHS, Hall, hall_on, lease_of, server_of
 from tests.support.valkey_server import ValkeyServer
 
@@ -55,9 +55,10 @@ async def test_a_lease_that_was_taken_stands_with_what_is_left_of_it(hall: Hall)
 
 async def test_renewing_extends_the_lease_and_replaces_what_it_says(hall: Hall) -> None:
     taken = await hall.leases.acquire(lease_of("node-1"), expire=5)
+    assert isinstance(taken, Renewed)
     draining = lease_of("node-1", state=NodeState.DRAINING, members=3)
 
-    answer = await hall.leases.renew(draining, expire=LONG, generation=taken.generation, members={})
+    answer = await hall.leases.renew(draining, expire=LONG, members={})
 
     assert isinstance(answer, Renewed)
     assert answer.generation == taken.generation
@@ -67,26 +68,72 @@ async def test_renewing_extends_the_lease_and_replaces_what_it_says(hall: Hall) 
     assert node.remaining > 50
 
 
-async def test_a_lease_lapses_by_itself_and_its_holder_is_told_that_it_lost_it(hall: Hall) -> None:
+async def test_a_lease_that_lapsed_is_not_lost_and_its_holder_takes_it_again(hall: Hall) -> None:
+    """It used to be: a Redis that was paused for a minute then cost every member of the fleet its connection."""
     lease = lease_of("node-1")
     taken = await hall.leases.acquire(lease, expire=0.05)
+    assert isinstance(taken, Renewed)
     await lapsed(hall)
 
-    assert await hall.leases.renew(lease, expire=LONG, generation=taken.generation, members={}) == Lost()
-    assert list((await hall.leases.live_nodes()).nodes) == []
-    assert not await hall.leases.release(N1, I1)
+    assert await hall.leases.renew(lease, expire=LONG, members={}) == Forgotten(taken.generation)
+    read = await hall.leases.live_nodes()
+    assert (list(read.nodes), list(read.lapsed)) == ([], [lease])
+    assert isinstance(await hall.leases.acquire(lease, expire=LONG), Renewed)
+    read = await hall.leases.live_nodes()
+    assert ([node.lease for node in read.nodes], list(read.lapsed)) == ([lease], [])
+
+
+async def test_a_lapsed_name_that_another_takes_is_lost(hall: Hall) -> None:
+    former, newer = lease_of("node-1", "i1"), lease_of("node-1", "i2")
+    await hall.leases.acquire(former, expire=0.05)
+    await lapsed(hall)
+    async with hall.listening() as heard:
+        await hall.leases.acquire(newer, expire=0.05)
+        gone, come = await heard.next(), await heard.next()
+    assert isinstance(gone, NodeGone)
+    assert isinstance(come, NodeChanged)
+    assert (gone.incarnation, come.lease.incarnation) == (I1, I2)
+    await lapsed(hall)
+
+    assert await hall.leases.renew(former, expire=LONG, members={}) == Lost()
+    assert await hall.leases.acquire(former, expire=LONG) == Lost()
+    assert list((await hall.leases.live_nodes()).lapsed) == [newer]
 
 
 async def test_a_new_incarnation_takes_the_name_and_the_former_has_lost_it(hall: Hall) -> None:
     former, newer = lease_of("node-1", "i1"), lease_of("node-1", "i2")
-    taken = await hall.leases.acquire(former, expire=LONG)
+    await hall.leases.acquire(former, expire=LONG)
     await hall.leases.acquire(newer, expire=LONG)
 
-    assert await hall.leases.renew(former, expire=LONG, generation=taken.generation, members={}) == Lost()
-    assert await hall.leases.renew(former, expire=LONG, generation="older", members={}) == Lost()
+    assert await hall.leases.renew(former, expire=LONG, members={}) == Lost()
+    assert await hall.leases.acquire(former, expire=LONG) == Lost()
     assert not await hall.leases.release(N1, I1)
     assert not await hall.leases.declare_dead(N1, I1, why="refused")
     assert [node.lease for node in (await hall.leases.live_nodes()).nodes] == [newer]
+
+
+async def test_the_dead_take_no_lease_again(hall: Hall) -> None:
+    """A node may ask for its lease again at the same moment in which a director declares it dead."""
+    released, proven = lease_of("node-1", "i1"), lease_of("node-2", "i1")
+    for lease in (released, proven):
+        await hall.leases.acquire(lease, expire=LONG)
+    await hall.leases.release(N1, I1)
+    await hall.leases.declare_dead(N2, I1, why="refused")
+
+    for lease in (released, proven):
+        assert await hall.leases.renew(lease, expire=LONG, members={}) == Lost()
+        assert await hall.leases.acquire(lease, expire=LONG) == Lost()
+    read = await hall.leases.live_nodes()
+    assert (list(read.nodes), list(read.lapsed)) == ([], [])
+
+
+async def test_a_death_that_was_proven_while_the_lease_was_away_is_a_death(hall: Hall) -> None:
+    lease = lease_of("node-1")
+    await hall.leases.acquire(lease, expire=LONG)
+    hall.wipe()
+
+    assert not await hall.leases.declare_dead(N1, I1, why="refused")
+    assert await hall.leases.renew(lease, expire=LONG, members={}) == Lost()
 
 
 async def test_releasing_is_idempotent(hall: Hall) -> None:
@@ -100,12 +147,12 @@ async def test_releasing_is_idempotent(hall: Hall) -> None:
 
 async def test_a_node_that_was_declared_dead_has_lost_its_lease(hall: Hall) -> None:
     lease = lease_of("node-1")
-    taken = await hall.leases.acquire(lease, expire=LONG)
+    await hall.leases.acquire(lease, expire=LONG)
 
     assert not await hall.leases.declare_dead(N1, I2, why="refused")
     assert await hall.leases.declare_dead(N1, I1, why="refused")
     assert not await hall.leases.declare_dead(N1, I1, why="refused")
-    assert await hall.leases.renew(lease, expire=LONG, generation=taken.generation, members={}) == Lost()
+    assert await hall.leases.renew(lease, expire=LONG, members={}) == Lost()
 
 
 async def test_a_hall_that_forgot_everything_is_told_from_a_loss(hall: Hall) -> None:
@@ -113,7 +160,7 @@ async def test_a_hall_that_forgot_everything_is_told_from_a_loss(hall: Hall) -> 
     taken = await hall.leases.acquire(lease, expire=LONG)
     hall.wipe()
 
-    answer = await hall.leases.renew(lease, expire=LONG, generation=taken.generation, members={MATHS: 1})
+    answer = await hall.leases.renew(lease, expire=LONG, members={MATHS: 1})
 
     assert isinstance(answer, Forgotten)
     assert answer.generation != taken.generation
@@ -128,7 +175,7 @@ async def test_only_a_change_of_state_is_told_by_a_renewal(hall: Hall) -> None:
     cordoned = msgspec.structs.replace(busier, state=NodeState.CORDONED)
     async with hall.listening() as heard:
         for lease in (serving, busier, cordoned, cordoned, serving):
-            await hall.leases.renew(lease, expire=LONG, generation=taken.generation, members={})
+            await hall.leases.renew(lease, expire=LONG, members={})
 
         assert await heard.next() == NodeChanged(taken.generation, 2, cordoned)
         assert await heard.next() == NodeChanged(taken.generation, 3, serving)
@@ -137,19 +184,23 @@ async def test_only_a_change_of_state_is_told_by_a_renewal(hall: Hall) -> None:
 
 async def test_a_silent_hall_is_unavailable_and_that_is_no_loss(hall: Hall) -> None:
     lease = lease_of("node-1")
-    taken = await hall.leases.acquire(lease, expire=LONG)
+    await hall.leases.acquire(lease, expire=LONG)
     if hall.memory is not None:
         hall.memory.is_silent = True
     if hall.server is not None:
         hall.server.kill()
     try:
         with pytest.raises(ControlPathUnavailable):
-            await hall.leases.renew(lease, expire=LONG, generation=taken.generation, members={})
+            await hall.leases.renew(lease, expire=LONG, members={})
         for ask in (
             hall.leases.acquire(lease, expire=LONG),
             hall.leases.release(N1, I1),
             hall.leases.declare_dead(N1, I1, why="refused"),
             hall.leases.live_nodes(),
+            hall.verdicts.judge(N1, I1),
+            hall.verdicts.resume(),
+            hall.verdicts.stand("director-1", ttl=LONG),
+            hall.verdicts.resign("director-1"),
             hall.owners.claim(MATHS, node=N1, incarnation=I1, replacing=None, why="ring"),
             hall.owners.room_record(MATHS),
             hall.owners.snapshot(),

@@ -96,7 +96,7 @@ async def test_an_owner_whose_lease_stands_is_not_replaced(hall: Hall) -> None:
 
 async def test_a_dead_owner_is_replaced_with_the_next_epoch_and_its_room_keeps_its_peak(hall: Hall) -> None:
     record = await claimed(hall)
-    renewed = await hall.leases.renew(lease_of("node-1"), expire=LONG, generation="", members={MATHS: 77})
+    renewed = await hall.leases.renew(lease_of("node-1"), expire=LONG, members={MATHS: 77})
     assert renewed is not None
     assert await hall.leases.declare_dead(N1, I1, why="refused")
 
@@ -283,7 +283,7 @@ async def test_member_counts_are_told_for_own_rooms_alone(hall: Hall) -> None:
     await claimed(hall, ART, N2)
     async with hall.listening() as heard:
         for members in ({MATHS: 3, ART: 99, RoomId("nowhere"): 1}, {ART: 98}, {}, {MATHS: 2}):
-            await hall.leases.renew(lease_of("node-1"), expire=LONG, generation="", members=members)
+            await hall.leases.renew(lease_of("node-1"), expire=LONG, members=members)
 
         assert await heard.next() == MembersCounted(N1, {MATHS: 3})
         assert await heard.next() == MembersCounted(N1, {MATHS: 2})

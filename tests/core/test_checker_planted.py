@@ -22,8 +22,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from director.cli.torture_judge import rows_of_stale_owners
 from director.contract.clock import FleetClock
 from director.contract.errors import Refusal
-from director.contract.ids import Epoch, Incarnation, LogId, NodeName, RoomId, Seq
-from director.contract.ownership import RoomRecord
+from director.contract.ids import Epoch, Incarnation, LogId, NodeName, RoomId, Seq, UserId
 from director.contract.ticket import Ticket
 from director.leases_memory import MemoryNodeLeases
 from director.memory_hall import MemoryHall
@@ -170,15 +169,11 @@ class Scene:
 
     async def fail_over(self) -> HostedRoom:
         """The first node's lease is taken away behind its back, and the second is given the room."""
-        lease = self.first.keeper.lease
-        assert await MemoryNodeLeases(self.first.hall).declare_dead(lease.node, lease.incarnation, why="test")
-        await self.second.claim(MATH, replacing=await self._record())
-        return await self.second.host.open(MATH)
-
-    async def _record(self) -> RoomRecord:
         record = await self.second.owners.room_record(MATH)
         assert record is not None
-        return record
+        await MemoryNodeLeases(self.first.hall).declare_dead(record.owner, record.incarnation, why="test")
+        await self.second.claim(MATH, replacing=record)
+        return await self.second.host.open(MATH)
 
 
 async def played(act: Callable[[Scene], Awaitable[None]], *, store: MemoryStore | None = None) -> set[Promise]:
@@ -376,14 +371,15 @@ def test_admitting_without_asking_the_guard_is_caught(asks_the_guard: bool, monk
 
     async def act(scene: Scene) -> None:
         await scene.cast[0].say("one")
+        for spectator in scene.cast:
+            spectator.hear()
         store.is_cut = True
         scene.first.keeper._leases = _CutLeases(scene.first.hall)
         await asyncio.sleep(8.0)  # the lease lapses
-        await scene.second.claim(MATH, replacing=await scene._record())
-        reopened = await scene.second.host.open(MATH)
+        reopened = await scene.fail_over()
         scene.cast[1].join(scene.second, reopened)
         await asyncio.sleep(4.0)
-        late = Spectator(scene.notebook, Author(LECTURER.id.__class__("late"), "Late", LECTURER.role))
+        late = Spectator(scene.notebook, Author(UserId("late"), "Late", LECTURER.role))
         wire = await _knock(scene.first)
         if wire is not None:
             late.take_joined(scene.first, wire)
@@ -406,6 +402,7 @@ async def _knock(node: SmallNode) -> Wire | None:
         clock=clock,
         now=now,
         may_admit=node.keeper.may_admit,
+        is_stopping=lambda: False,
         lag=LagProbe(now()),
         budgets=Budgets(now()),
         spawn=lambda coroutine: coroutine.close(),

@@ -5,6 +5,7 @@ import itertools
 import pytest
 
 from loadtest.core.fault_plan import (
+    ALL_DIRECTORS,
     ALL_KINDS,
     LEAD_IN,
     LONGEST,
@@ -70,7 +71,7 @@ def test_faults_last_as_long_as_they_should_and_hit_what_they_can(seed: int) -> 
             case _:
                 assert lasts >= 3.0
         assert (fault.target in NODES) == (fault.kind in ON_A_NODE)
-        assert (fault.target in DIRECTORS) == (fault.kind is FaultKind.DIRECTOR_KILL)
+        assert (fault.target in (*DIRECTORS, ALL_DIRECTORS)) == (fault.kind is FaultKind.DIRECTOR_KILL)
 
 
 def test_a_short_time_has_shorter_gaps_and_at_least_one_fault() -> None:

@@ -1,6 +1,7 @@
 """director/fleet_feed: the picture follows the hall, through gaps and outages, over the hall in memory."""
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 
@@ -34,7 +35,9 @@ class OwnersWithADelay(MemoryRoomOwners):
 
 
 class Fixture:
-    def __init__(self, owners: type[MemoryRoomOwners] = MemoryRoomOwners) -> None:
+    def __init__(
+        self, owners: type[MemoryRoomOwners] = MemoryRoomOwners, on_death: Callable[[], None] = lambda: None
+    ) -> None:
         self.now = asyncio.get_running_loop().time
         self.hall = MemoryHall(clock=self.now, server_clock=lambda: self.now() + 5_000)
         self.owners, self.leases = owners(self.hall), MemoryNodeLeases(self.hall)
@@ -45,7 +48,8 @@ class Fixture:
             self.leases,
             self.clock,
             monotonic=self.now,
-            timings=LeaseTimings().fingerprint,
+            timings=LeaseTimings(),
+            on_death=on_death,
         )
         self._loops: list[asyncio.Task[None]] = []
 
@@ -164,3 +168,48 @@ async def test_a_node_with_other_timings_is_named_in_the_log_once() -> None:
             await asyncio.sleep(5)
     warned = [entry for entry in logs if entry["event"] == "lease_timings_differ"]
     assert [(entry["node"], entry["theirs"]) for entry in warned] == [("odd", "00000000")]
+
+
+@in_virtual_time
+async def test_after_a_silence_longer_than_a_lease_the_director_gives_the_nodes_time() -> None:
+    async with Fixture() as fleet:
+        fleet.hall.is_silent = True
+        await asyncio.sleep(5)
+        fleet.hall.is_silent = False
+        await asyncio.sleep(POLL_EVERY)
+        assert fleet.view.settles_in(fleet.now()) == 0
+        fleet.hall.is_silent = True
+        await asyncio.sleep(8)
+        fleet.hall.is_silent = False
+        await asyncio.sleep(POLL_EVERY)
+        assert 1.5 < fleet.view.settles_in(fleet.now()) <= 3
+        await asyncio.sleep(3)
+        assert fleet.view.settles_in(fleet.now()) == 0
+
+
+@in_virtual_time
+async def test_the_notice_of_a_death_is_passed_on() -> None:
+    deaths: list[float] = []
+    async with Fixture(on_death=lambda: deaths.append(1.0)) as fleet:
+        await fleet.claim()
+        await asyncio.sleep(0.001)
+        assert deaths == []
+        await fleet.leases.release(N1, I1)
+        await asyncio.sleep(0.001)
+    assert deaths == [1.0]
+
+
+@in_virtual_time
+async def test_data_that_went_back_in_the_same_generation_are_read_anew() -> None:
+    """A server that will not say which run of it this is hides that it is another."""
+    async with Fixture() as fleet:
+        saved, generation = fleet.hall.save(), fleet.hall.generation
+        await fleet.claim()
+        await asyncio.sleep(2 * POLL_EVERY)
+        assert fleet.view.record_of(R) is not None
+        fleet.hall.fail_over(saved)
+        fleet.hall.generation = generation
+        fleet.hall.is_mute = True
+        fleet.view.needs_snapshot = False
+        await asyncio.sleep(2 * POLL_EVERY)
+        assert fleet.view.record_of(R) is None

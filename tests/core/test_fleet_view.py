@@ -29,8 +29,15 @@ def record_of(version: int, *, room: RoomId = R, owner: NodeName = N1, members: 
     return RoomRecord(room, owner, I1, Epoch(version), "ring", version, members, peak)
 
 
-def read(*leases: NodeLease, generation: str = "g", number: int = 0, remaining: float = 6.0) -> LiveNodes:
-    return LiveNodes(generation, 0, [LiveNode(lease, remaining) for lease in leases], number)
+def read(
+    *leases: NodeLease,
+    generation: str = "g",
+    number: int = 0,
+    remaining: float = 6.0,
+    lapsed: Sequence[NodeLease] = (),
+    settles_in: float = 0.0,
+) -> LiveNodes:
+    return LiveNodes(generation, 0, [LiveNode(lease, remaining) for lease in leases], number, lapsed, settles_in)
 
 
 def loaded(*records: RoomRecord, number: int = 10, nodes: Sequence[str] = ("node-1", "node-2")) -> FleetView:
@@ -258,3 +265,102 @@ def test_facts_of_a_room_count_its_last_peak() -> None:
     assert facts.load == 800
     assert facts.order == view.facts_of(R, None).order
     assert set(facts.order) == {N1, N2}
+
+
+def test_a_node_that_lapsed_keeps_its_rooms_and_is_given_none() -> None:
+    view = loaded(record_of(5))
+    view.read_leases(read(lease_of("node-2"), lapsed=[lease_of("node-1")], number=10), sent_at=101.0)
+    assert view.placement_of(R) == Placement(record_of(5), lease_of("node-1"), has_lapsed=True)
+    assert not view.lives(record_of(5))
+    assert view.facts_of(R, record_of(5)).serving == {N2}
+    assert place(R, view.facts_of(R, record_of(5))) == Keep(record_of(5))
+    assert (list(view.lapsed()), list(view.orphans())) == ([lease_of("node-1")], [])
+
+    view.read_leases(read(lease_of("node-1"), lease_of("node-2"), number=10), sent_at=102.0)
+    assert view.placement_of(R) == Placement(record_of(5), lease_of("node-1"))
+    assert list(view.lapsed()) == []
+
+
+def test_a_node_that_lapsed_and_is_buried_leaves_orphans() -> None:
+    view = loaded(record_of(5), record_of(6, room=RoomId("big"), members=90))
+    view.read_leases(read(lease_of("node-2"), lapsed=[lease_of("node-1")], number=10), sent_at=101.0)
+    view.hear(NodeGone("g", 11, N1, I2, "lapsed"), now=101.5)
+    assert view.placement_of(R) is not None, "another incarnation died"
+    view.hear(NodeGone("g", 12, N1, I1, "lapsed"), now=101.5)
+    assert view.placement_of(R) is None
+    assert view.is_dead(N1, I1)
+    assert [record.room for record in view.orphans()] == ["big", R]
+    view.read_leases(read(lease_of("node-2"), lapsed=[lease_of("node-1")], number=12), sent_at=101.2)
+    assert view.placement_of(R) is None, "the read was asked for before"
+    assert view.is_dead(N1, I1)
+
+
+def test_the_dead_are_forgotten_when_they_own_nothing_any_more() -> None:
+    view = loaded(record_of(5))
+    view.bury(N1, I1, now=101.0)
+    view.read_leases(read(lease_of("node-2"), number=10), sent_at=102.0)
+    assert view.is_dead(N1, I1)
+    view.hear(RoomChanged("g", 11, record_of(11, owner=N2)), now=103.0)
+    view.read_leases(read(lease_of("node-2"), number=11), sent_at=104.0)
+    assert not view.is_dead(N1, I1)
+    assert list(view.orphans()) == []
+
+
+def test_a_lapse_that_a_newer_notice_contradicts_is_no_news() -> None:
+    view = loaded(nodes=["node-2"])
+    view.hear(NodeChanged("g", 11, lease_of("node-1")), now=101.5)
+    view.read_leases(read(lease_of("node-2"), lapsed=[lease_of("node-1", "i0")], number=10), sent_at=101.0)
+    assert lease_of("node-1") in view.leases()
+    assert list(view.lapsed()) == []
+
+
+def test_nodes_that_a_settling_redis_forgot_are_kept_and_forgotten_when_it_has_settled() -> None:
+    view = loaded(record_of(5))
+    view.read_leases(read(generation="g2", settles_in=3.0), sent_at=101.0)
+    assert view.settles_in(102.0) == 2.0
+    assert sorted(lease.node for lease in view.lapsed()) == [N1, N2]
+    view.load(Snapshot("g2", 0, []))
+    view.read_leases(read(lease_of("node-2"), generation="g2", settles_in=2.0), sent_at=102.0)
+    assert view.placement_of(R) == Placement(record_of(5), lease_of("node-1"), has_lapsed=True)
+    assert view.record_of(R) is None
+    view.read_leases(read(lease_of("node-2"), generation="g2"), sent_at=105.0)
+    assert view.placement_of(R) is None
+    assert (list(view.lapsed()), view.settles_in(105.0)) == ([], 0.0)
+
+
+def test_the_former_picture_yields_to_what_is_told_anew() -> None:
+    other, gone = RoomId("other"), RoomId("gone")
+    view = loaded(record_of(5), record_of(6, room=other), record_of(7, room=gone))
+    view.load(Snapshot("g2", 1, [record_of(1, owner=N2)]))
+    assert view.placement_of(R) == Placement(record_of(1, owner=N2), lease_of("node-2"))
+    view.hear(RoomChanged("g2", 2, record_of(2, room=other, owner=N2)), now=101.0)
+    view.hear(RoomGone("g2", 3, gone), now=101.0)
+    view.hear(RoomGone("g2", 4, other), now=101.0)
+    assert (view.placement_of(other), view.placement_of(gone)) == (None, None)
+
+
+def test_a_view_has_settled_once_a_read_says_so_of_what_is_loaded() -> None:
+    view = FleetView()
+    view.read_leases(read(settles_in=1.0), sent_at=100.0)
+    view.load(Snapshot("g", 0, []))
+    assert not view.has_settled
+    view.read_leases(read(), sent_at=101.0)
+    assert view.has_settled
+    view.read_leases(read(settles_in=1.0), sent_at=102.0)
+    assert view.has_settled, "a director that is ready stays ready"
+
+
+def test_a_number_that_has_fallen_asks_for_a_snapshot() -> None:
+    view = loaded(record_of(5), number=10)
+    view.read_leases(read(lease_of("node-1"), number=9), sent_at=101.0, known_number=9)
+    assert not view.needs_snapshot, "the answer was on its way while a notice came"
+    view = loaded(record_of(5), number=10)
+    view.read_leases(read(lease_of("node-1"), number=9), sent_at=101.0, known_number=10)
+    assert view.needs_snapshot
+
+
+def test_nodes_whose_store_fails_are_doubted() -> None:
+    view = loaded()
+    doubtful = msgspec.structs.replace(lease_of("node-1"), store_ok=False)
+    view.read_leases(read(doubtful, lease_of("node-2"), number=10), sent_at=101.0)
+    assert view.facts_of(R, None).doubted == {N1}

@@ -1,12 +1,17 @@
 """The node's lease, kept, over memory twins in virtual time."""
 
 import asyncio
+from collections.abc import Sequence
 
+from director.contract.errors import ControlPathUnavailable
 from director.contract.ids import RoomId
+from director.contract.lease import Lost, NodeLease, Renewed
+from director.contract.ownership import Claimed, Outrun, RoomRecord
 from director.leases_memory import MemoryNodeLeases
 from persistence.contract.store import RoomState, StoreUnavailable
 from persistence.store_memory import MemoryStore
 from shard_node.core.lease_guard import DropRooms, Serve
+from shard_node.hosted_room import HostedRoom
 from shard_node.ownership_watch import OwnershipWatch
 from tests.support.small_node import TIMINGS, small_node
 from tests.support.virtual_time import in_virtual_time
@@ -50,6 +55,92 @@ async def test_a_node_that_redis_forgot_asserts_its_rooms_and_nobody_notices() -
         assert (record.owner, record.epoch) == (node.name, hosted.room.epoch)
         assert node.host.room_of(MATH) is hosted
         assert node.ended == []
+
+
+@in_virtual_time
+async def test_a_lease_that_lapsed_while_redis_was_silent_is_taken_again_and_nobody_notices() -> None:
+    async with small_node() as node:
+        hosted = await node.opened(MATH)
+        node.add_member(hosted)
+        incarnation, records = node.host.incarnation, dict(node.hall.rooms)
+        node.hall.is_silent = True
+        await asyncio.sleep(60)
+        node.hall.is_silent = False
+        await asyncio.sleep(2)
+        assert node.host.incarnation == incarnation
+        assert node.host.room_of(MATH) is hosted
+        assert node.ended == []
+        assert node.hall.rooms.keys() == records.keys()
+        assert node.keeper.may_open()
+
+
+@in_virtual_time
+async def test_a_record_that_a_failover_forgot_is_asserted_though_the_lease_was_kept() -> None:
+    async with small_node() as node:
+        saved = node.hall.save()
+        hosted = await node.opened(MATH)
+        node.add_member(hosted)
+        node.hall.fail_over(saved)
+        await asyncio.sleep(2)
+        record = await node.owners.room_record(MATH)
+        assert record is not None
+        assert (record.owner, record.epoch, record.members, record.peak) == (node.name, hosted.room.epoch, 1, 1)
+        assert node.ended == []
+
+
+@in_virtual_time
+async def test_rooms_are_asserted_until_that_has_worked() -> None:
+    """Redis may go again between the lease and the rooms."""
+    async with small_node() as node:
+        await node.opened(MATH)
+        assert_owned, failures = node.owners.assert_owned, [1, 2, 3]
+
+        async def fail_at_first(records: Sequence[RoomRecord]) -> Sequence[Claimed | Outrun]:
+            if failures:
+                failures.pop()
+                raise ControlPathUnavailable("cut off")
+            return await assert_owned(records)
+
+        node.owners.assert_owned = fail_at_first  # type: ignore[method-assign]
+        node.hall.wipe()
+        await asyncio.sleep(6)
+        assert failures == []
+        assert await node.owners.room_record(MATH) is not None
+
+
+@in_virtual_time
+async def test_a_room_that_another_has_meanwhile_is_dropped_when_it_is_asserted() -> None:
+    async with small_node("node-1") as one, small_node("node-2", hall=one.hall, store=one.store) as two:
+        hosted = await one.opened(MATH)
+        one.hall.wipe()
+        await two.keeper.step()
+        record = await two.claim(MATH)
+        assert isinstance(await two.host.open(MATH, record), HostedRoom)
+        assert (await two.owners.room_record(MATH)).epoch > hosted.room.epoch  # type: ignore[union-attr]
+        await asyncio.sleep(2)
+        assert one.host.room_of(MATH) is None
+        assert two.host.room_of(MATH) is not None
+
+
+@in_virtual_time
+async def test_a_node_declared_dead_between_two_of_its_words_comes_back_as_another() -> None:
+    """It was told that its lease had lapsed, and was dead when it asked for it again."""
+    async with small_node() as node:
+        hosted = await node.opened(MATH)
+        former, leases = node.host.incarnation, node.keeper._leases
+        acquire = leases.acquire
+
+        async def too_late(lease: NodeLease, *, expire: float) -> Renewed | Lost:
+            if lease.incarnation == former:
+                await leases.declare_dead(node.name, former, why="refused")
+            return await acquire(lease, expire=expire)
+
+        leases.acquire = too_late  # type: ignore[method-assign]
+        node.hall._leases.clear()
+        await asyncio.sleep(3)
+        assert node.host.room_of(MATH) is not hosted
+        assert node.host.incarnation == node.keeper.lease.incarnation != former
+        assert node.keeper.may_open()
 
 
 @in_virtual_time

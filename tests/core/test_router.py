@@ -12,6 +12,8 @@ from director.contract.ids import Incarnation, NodeName, RoomId
 from director.contract.lease import LeaseTimings, NodeLease, NodeState
 from director.contract.ownership import Claimed, Outrun, RoomRecord, Unfit
 from director.core.ring import Ring
+from director.coroner import Coroner
+from director.failover_memory import MemoryVerdicts
 from director.fleet_feed import FleetFeed
 from director.fleet_view import FleetView, Placement
 from director.leases_memory import MemoryNodeLeases
@@ -57,12 +59,21 @@ class Fixture:
             self.leases,
             FleetClock(),
             monotonic=clock,
-            timings=LeaseTimings().fingerprint,
+            timings=LeaseTimings(),
+        )
+        self.verdicts = MemoryVerdicts(self.hall)
+        self.deaths = 0
+        self.coroner = Coroner(
+            self.view,
+            self.leases,
+            self.verdicts,
+            monotonic=clock,
+            on_death=lambda: setattr(self, "deaths", self.deaths + 1),
         )
         self.router = Router(
             self.view,
             self.owners,
-            self.leases,
+            self.coroner,
             self.witness,
             self.feed,
             monotonic=clock,
@@ -91,7 +102,7 @@ class Fixture:
             await asyncio.sleep(1.0)
             for held in list(self.hall.leases().values()):
                 if held.lease.node not in silent:
-                    await self.leases.renew(held.lease, expire=EXPIRE, generation=self.hall.generation, members={})
+                    await self.leases.renew(held.lease, expire=EXPIRE, members={})
             await self.feed.poll_once()
 
 
@@ -192,7 +203,7 @@ async def test_without_a_serving_node_there_are_no_nodes(fleet: Fixture) -> None
     for node in (N1, N2):
         await fleet.leases.release(node, I1)
     cordoned = lease_of(N3, state=NodeState.CORDONED)
-    await fleet.leases.renew(cordoned, expire=EXPIRE, generation=fleet.hall.generation, members={})
+    await fleet.leases.renew(cordoned, expire=EXPIRE, members={})
     await fleet.feed.poll_once()
 
     assert (await refused(fleet.router.route(R))).code is ErrorCode.NO_NODES
@@ -347,7 +358,7 @@ class RivalledOwners(MemoryRoomOwners):
         self.hall.keep(rival, expire=EXPIRE)
         standing = self.hall.rooms.get(room)
         await super().claim(room, node=rival.node, incarnation=rival.incarnation, replacing=standing, why="rival")
-        self.hall.drop(rival.node, rival.incarnation, why="died")
+        self.hall.bury(rival.node, rival.incarnation, why="died")
         return await super().claim(room, node=node, incarnation=incarnation, replacing=replacing, why=why)
 
 

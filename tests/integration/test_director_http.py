@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import jwt
+import msgspec
 import pytest
 
 from director.app import build_app
@@ -224,7 +225,7 @@ async def test_known_rooms_are_routed_while_redis_is_away(hall: Hall, server: Va
 
 async def test_without_nodes_people_are_asked_to_come_again(server: ValkeyServer) -> None:
     async with hall_on(server), director(server) as browser:
-        response = await browser.get_until("/readyz", lambda response: "the rooms" not in response.text)
+        response = await browser.get_until("/readyz", lambda response: "settle" not in response.text)
         assert is_refused(response, ErrorCode.NO_NODES)
         assert "a node with a lease" in response.json()["error"]["message"]
         assert is_refused(await browser.get("/route?room=math-101"), ErrorCode.NO_NODES)
@@ -235,7 +236,7 @@ async def test_before_redis_has_answered_the_director_lives_and_is_not_ready(ser
         assert (await browser.get("/healthz")).json() == {"ok": True}
         response = await browser.get("/readyz")
         assert is_refused(response, ErrorCode.NO_NODES)
-        for missing in ("the rooms", "Redis' time", "a node with a lease"):
+        for missing in ("the rooms", "Redis' time", "the settle time", "a node with a lease"):
             assert missing in response.json()["error"]["message"]
         assert is_refused(await browser.get("/route?room=math-101"), ErrorCode.OWNER_UNCONFIRMED)
 
@@ -264,6 +265,58 @@ async def test_without_an_admin_token_nobody_is_an_operator(hall: Hall, server: 
         for authorization in ("Bearer ", "Bearer", "Bearer x"):
             response = await browser.get("/rooms/math-101", Authorization=authorization)
             assert is_refused(response, ErrorCode.UNAUTHENTICATED)
+
+
+async def test_a_room_that_nobody_knows_waits_until_redis_has_settled(server: ValkeyServer) -> None:
+    """Redis is new, or lost everything: whoever owns the room may be about to say so."""
+    server.wipe()
+    async with director(server) as browser, hall_on(server) as hall:
+        await browser.get_until("/readyz", lambda response: "the rooms" not in response.text)
+        await hall.leases.acquire(lease_of("node-1"), expire=LONG)
+        waiting = await browser.get("/route?room=math-101")
+        assert is_refused(waiting, ErrorCode.OWNER_UNCONFIRMED)
+        assert 0 < waiting.json()["error"]["retry_after_ms"] <= 3_000
+        assert (await browser.routed("/route?room=math-101"))["node"] == "node-1"
+        await browser.ready()
+
+
+async def test_an_operator_resumes_failovers_that_are_held_back(hall: Hall, server: ValkeyServer) -> None:
+    async with director(server) as browser:
+        await browser.ready()
+        for node in ("node-1", "node-2", "node-3"):
+            await hall.leases.acquire(lease_of(node), expire=0.05)
+        await browser.get_until("/metrics", lambda response: 'outcome="heldback"' in response.text)
+
+        authorization = {"Authorization": f"Bearer {ADMIN}"}
+        answer = await browser.http.post("/admin/failover/resume", headers=authorization)
+        assert answer.json() == {"ok": True, "waiting": 2, "lifted_for_ms": 60_000}
+        await browser.get_until("/metrics", lambda response: "nodes_lapsed 0.0" in response.text)
+
+
+async def test_only_an_operator_resumes(demo: Browser, hall: Hall, server: ValkeyServer) -> None:
+    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": ADMIN}):
+        answer = await demo.http.post("/admin/failover/resume", headers=headers)
+        assert is_refused(answer, ErrorCode.UNAUTHENTICATED)
+    assert is_refused(await demo.get("/admin/failover/resume"), ErrorCode.UNSUPPORTED, 405)
+    async with director(server, demo=False, platform_key=PLATFORM_KEY, admin_token="") as browser:
+        answer = await browser.http.post("/admin/failover/resume", headers={"Authorization": "Bearer x"})
+        assert is_refused(answer, ErrorCode.FORBIDDEN)
+    server.kill()
+    try:
+        answer = await demo.http.post("/admin/failover/resume", headers={"Authorization": f"Bearer {ADMIN}"})
+        assert is_refused(answer, ErrorCode.BUSY)
+    finally:
+        server.start()
+
+
+async def test_a_demo_s_operators_show_the_token_in_its_folder(
+    hall: Hall, server: ValkeyServer, tmp_path: Path
+) -> None:
+    async with director(server, admin_token="", data=tmp_path) as browser:
+        token = (tmp_path / "admin.token").read_text()
+        assert (tmp_path / "admin.token").stat().st_mode & 0o777 == 0o600
+        answer = await browser.http.post("/admin/failover/resume", headers={"Authorization": f"Bearer {token}"})
+        assert answer.json()["ok"]
 
 
 @pytest.mark.parametrize(
@@ -344,7 +397,11 @@ async def test_the_pages_come_from_here_alone(hall: Hall, server: ValkeyServer, 
     assert page.headers["x-content-type-options"] == "nosniff"
 
 
-async def test_the_figures_count_outcomes_and_name_nobody(demo: Browser) -> None:
+async def test_the_figures_count_outcomes_and_name_nobody(demo: Browser, hall: Hall) -> None:
+    odd = msgspec.structs.replace(lease_of("node-2"), timings="00000000", store_ok=False)
+    await hall.leases.renew(odd, expire=LONG, members={})
+    await hall.leases.acquire(lease_of("node-9"), expire=0.01)
+    await demo.get_until("/metrics", lambda response: "store_doubted 1.0" in response.text)
     await demo.get("/route?room=math-101&user=ann")
     await demo.get("/route?room=math-101&user=ann")
     await demo.get("/route?room=a%20b")
@@ -359,12 +416,15 @@ async def test_the_figures_count_outcomes_and_name_nobody(demo: Browser) -> None
     assert figures['hall_director_claims_total{outcome="claimed"}'] == "1.0"
     assert figures['hall_director_nodes{state="serving"}'] == "3.0"
     assert figures["hall_director_rooms"] == "1.0"
+    assert figures["hall_director_nodes_odd_timings"] == "1.0"
+    assert figures["hall_director_nodes_store_doubted"] == "1.0"
+    assert figures["hall_director_nodes_lapsed"] == "1.0"
     assert "math-101" not in response.text
     assert "ann" not in response.text
 
 
 async def test_a_fault_of_ours_has_the_error_shape_too(hall: Hall, server: ValkeyServer) -> None:
-    app = build_app(DirectorSettings(demo=True, ticket_key=TICKET_KEY, redis_url=server.url))
+    app = build_app(DirectorSettings(demo=True, ticket_key=TICKET_KEY, redis_url=server.url, admin_token=ADMIN))
 
     async def broken(request: object) -> None:
         raise ZeroDivisionError
@@ -381,7 +441,7 @@ async def test_member_counts_and_losses_reach_the_director(demo: Browser, hall: 
     await demo.get("/route?room=math-101")
     record = await hall.owners.room_record(MATHS)
     assert record is not None
-    await hall.leases.renew(lease_of(record.owner), expire=LONG, generation="", members={MATHS: 41})
+    await hall.leases.renew(lease_of(record.owner), expire=LONG, members={MATHS: 41})
     url = "/rooms/math-101?role=lecturer"
     counted = await demo.get_until(url, lambda response: response.json()["members"] == 41)
     assert counted.json()["peak"] == 41

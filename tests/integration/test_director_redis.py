@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from redis.exceptions import ResponseError
@@ -14,7 +14,7 @@ from director.contract.ids import Incarnation, NodeName
 from director.contract.ownership import Interrupted
 from director.leases_redis import RedisNodeLeases
 from director.ownership_redis import RedisRoomOwners
-from director.redis_client import HallRedis
+from director.redis_client import HallRedis, heeding_cancellation
 from tests.support.halls import MATHS, lease_of
 from tests.support.valkey_server import ValkeyServer, valkey
 
@@ -58,13 +58,13 @@ async def test_a_call_that_fails_is_tried_once() -> None:
 async def test_a_frozen_server_is_given_up_in_time(server: ValkeyServer) -> None:
     async with client_of(server.url) as hall:
         leases = RedisNodeLeases(hall)
-        taken = await leases.acquire(lease_of("node-1"), expire=60)
+        await leases.acquire(lease_of("node-1"), expire=60)
         server.pause()
         try:
             for _ in range(2):  # with the connection that is open, and with a new one
                 began = time.monotonic()
                 with pytest.raises(ControlPathUnavailable):
-                    await leases.renew(lease_of("node-1"), expire=60, generation=taken.generation, members={})
+                    await leases.renew(lease_of("node-1"), expire=60, members={})
                 assert time.monotonic() - began < 1.5
         finally:
             server.resume()
@@ -137,3 +137,22 @@ async def test_a_quiet_connection_is_kept(server: ValkeyServer, monkeypatch: pyt
         async with asyncio.timeout(10):
             assert (await following).lease == lease_of("node-1")  # type: ignore[union-attr]
         await notices.aclose()  # type: ignore[attr-defined]
+
+
+async def test_a_cancellation_that_a_library_loses_is_heeded_nevertheless() -> None:
+    """A director's loop went on for ever after its end: Python 3.11's wait_for had taken an answer for the cancellation
+    that came with it."""
+    began = asyncio.Event()
+
+    async def lose_cancellation() -> None:
+        with heeding_cancellation():
+            began.set()
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+        raise AssertionError("it went on")
+
+    task = asyncio.create_task(lose_cancellation())
+    await began.wait()
+    task.cancel()
+    await asyncio.wait([task], timeout=10)
+    assert task.cancelled()

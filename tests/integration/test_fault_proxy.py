@@ -19,8 +19,13 @@ class Echo:
 
     port: int = 0
     came: int = 0
-    got: bytes = b""
+    got: bytearray = field(default_factory=bytearray)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+    server: asyncio.Server | None = None
+
+    async def stop(self) -> None:
+        assert self.server is not None
+        self.server.close()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.came += 1
@@ -44,7 +49,7 @@ class Echo:
 @asynccontextmanager
 async def echo() -> AsyncIterator[Echo]:
     it = Echo()
-    server = await asyncio.start_server(it.serve, "127.0.0.1", 0)
+    it.server = server = await asyncio.start_server(it.serve, "127.0.0.1", 0)
     it.port = server.sockets[0].getsockname()[1]
     try:
         yield it
@@ -108,9 +113,20 @@ async def test_a_delay_holds_bytes_and_keeps_their_order() -> None:
         began_at = asyncio.get_running_loop().time()
         assert await exchange(stream, b"12") == b"12"
         assert asyncio.get_running_loop().time() - began_at >= 0.3
+
+
+async def test_what_is_late_stays_ahead_of_what_comes_after_it() -> None:
+    async with proxied() as (proxy, server):
+        stream, direct = await connect(proxy), await asyncio.open_connection("127.0.0.1", server.port)
+        await exchange(stream, b"x")
+        proxy.delay(back=0.5)
         stream[1].write(b"a")
+        await server.has_got(b"a")
+        await exchange(direct, b"y")  # by now the answer to the former is on its way
         proxy.restore()
-        assert await exchange(stream, b"b") == b"a", "what was on its way stays ahead"
+        stream[1].write(b"b")
+        async with asyncio.timeout(10):
+            assert await stream[0].readexactly(2) == b"ab"
 
 
 async def test_a_reset_is_felt_on_both_sides_and_new_connections_are_served() -> None:
@@ -190,7 +206,18 @@ async def test_a_target_that_refuses_is_felt_as_a_reset() -> None:
         assert await is_reset(stream)
 
 
-async def test_a_reader_that_does_not_read_holds_the_writer_back() -> None:
+async def test_of_several_targets_they_take_turns_and_one_that_refuses_is_passed_over() -> None:
+    async with echo() as one, echo() as gone, echo() as other:
+        ports = (one.port, gone.port, other.port)
+        await gone.stop()
+        async with FaultProxy(*(("127.0.0.1", port) for port in ports)) as proxy:
+            for _ in range(6):
+                assert await exchange(await connect(proxy), b"x") == b"x"
+            assert (one.came + other.came, gone.came) == (6, 0)
+            assert min(one.came, other.came) >= 2
+
+
+async def test_a_reader_that_does_not_read_holds_the_writer_back_until_it_does() -> None:
     async with proxied() as (proxy, server):
         stream = await connect(proxy)
         stream[1].write(BIG * 16)
@@ -198,6 +225,8 @@ async def test_a_reader_that_does_not_read_holds_the_writer_back() -> None:
             async with asyncio.timeout(0.5):
                 await stream[1].drain()
         assert len(server.got) < len(BIG) * 16
+        async with asyncio.timeout(30):
+            assert await stream[0].readexactly(len(BIG) * 16) == BIG * 16
 
 
 async def test_it_stays_on_loopback() -> None:

@@ -10,15 +10,18 @@ from dataclasses import dataclass
 
 import pytest
 
+from director.contract.failover import Verdicts
 from director.contract.ids import Incarnation, NodeName, RoomId
 from director.contract.lease import LeaseTimings, NodeLease, NodeLeases, NodeState
 from director.contract.ownership import Interrupted, MembersCounted, Notice, RoomOwners
+from director.failover_memory import MemoryVerdicts
+from director.failover_redis import RedisVerdicts
 from director.leases_memory import MemoryNodeLeases
 from director.leases_redis import RedisNodeLeases
 from director.memory_hall import MemoryHall
 from director.ownership_memory import MemoryRoomOwners
 from director.ownership_redis import RedisRoomOwners
-from director.redis_client import HallRedis
+from director.redis_client import META, HallRedis, node_key
 from tests.support.valkey_server import ValkeyServer, valkey
 
 MATHS = RoomId("math-101")
@@ -43,10 +46,11 @@ def lease_of(
 
 @dataclass(slots=True)
 class Hall:
-    """Both ports over one hall, and the server if there is a real one."""
+    """All ports over one hall, and the server if there is a real one."""
 
     owners: RoomOwners
     leases: NodeLeases
+    verdicts: Verdicts
     server: ValkeyServer | None = None
     memory: MemoryHall | None = None
 
@@ -56,6 +60,31 @@ class Hall:
             self.memory.wipe()
         if self.server is not None:
             self.server.wipe()
+
+    async def restart(self) -> None:
+        """Let the data be those of another run of the server, as after a restart from its file or a failover."""
+        if self.memory is not None:
+            self.memory.fail_over(self.memory.save())
+        if isinstance(self.owners, RedisRoomOwners):
+            async with self.owners._hall.asked() as redis:
+                await redis.hset(META, "server", "another")
+
+    async def lapse(self, node: NodeName) -> None:
+        """Let a lease have lapsed."""
+        if self.memory is not None:
+            self.memory._leases.pop(node, None)
+        if isinstance(self.owners, RedisRoomOwners):
+            async with self.owners._hall.asked() as redis:
+                await redis.delete(node_key(node))
+
+    async def have_been_silent(self) -> None:
+        """Let nobody have been heard for an hour, as after a pause of the server."""
+        if self.memory is not None:
+            self.memory._heard_at = self.memory.now - 3_600
+        if isinstance(self.owners, RedisRoomOwners):
+            async with self.owners._hall.asked() as redis:
+                heard_at = int(await redis.hget(META, "heard") or 0)
+                await redis.hset(META, "heard", heard_at - 3_600_000)
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator["Listening"]:
@@ -100,15 +129,15 @@ def server_of(kind: str) -> Iterator[ValkeyServer | None]:
 
 
 @asynccontextmanager
-async def hall_on(server: ValkeyServer | None) -> AsyncIterator[Hall]:
-    """An empty hall: on that server, or in memory."""
+async def hall_on(server: ValkeyServer | None, *, settle: float = 0.0) -> AsyncIterator[Hall]:
+    """An empty hall: on that server, or in memory. Without a settle time nothing waits."""
     if server is None:
-        memory = MemoryHall(clock=time.monotonic, server_clock=time.time)
-        yield Hall(MemoryRoomOwners(memory), MemoryNodeLeases(memory), memory=memory)
+        memory = MemoryHall(clock=time.monotonic, server_clock=time.time, settle=settle)
+        yield Hall(MemoryRoomOwners(memory), MemoryNodeLeases(memory), MemoryVerdicts(memory), memory=memory)
         return
     server.wipe()
-    redis = HallRedis(server.url, random_bytes=os.urandom, silence=2.0)
+    redis = HallRedis(server.url, random_bytes=os.urandom, silence=2.0, settle=settle)
     try:
-        yield Hall(RedisRoomOwners(redis), RedisNodeLeases(redis), server)
+        yield Hall(RedisRoomOwners(redis), RedisNodeLeases(redis), RedisVerdicts(redis), server)
     finally:
         await redis.close()
