@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 # the pip of a fresh venv, told not to ask for anything
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
 
-.PHONY: help up honcho install install-dev install-system install-browser test check fast lint format types lock clean
+.PHONY: help up honcho install install-dev install-system install-browser test torture check fast lint format types lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -81,7 +81,10 @@ install-browser: install-system
 # Two workers, each file on one of them (files share a fleet or a browser; xdist's groups do not work with this pytest).
 # -rs tells what was skipped and why, before pytest's own last line.
 test: install-dev install-browser ## install all it takes and run every test
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -q -rs tests
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -q -rs -m "not torture" tests
+
+torture: install-dev ## faults on a whole fleet, for minutes, judged by the history checker
+	@$(BIN)/python -m pytest -q -rs -m torture tests
 
 fast: install-dev ## the tests that start nothing
 	@$(BIN)/python -m pytest -q tests/core tests/conformance

@@ -290,6 +290,7 @@ class TestStricken:
             assert await zombie.word() == "at BEGIN IMMEDIATE"
             opened = await open_room(store, epoch=2, incarnation="inc-2")
             assert isinstance(opened, Opened)
+            await zombie.until_stopped()
             zombie.signal(signal.SIGCONT)
             assert await zombie.word() == "Fenced"
             assert await zombie.end() == 0
@@ -307,6 +308,7 @@ class TestStricken:
             assert await frozen.word() == "at INSERT INTO entries"
             with pytest.raises(StoreUnavailable):
                 await open_room(hasty, epoch=2)
+            await frozen.until_stopped()
             frozen.signal(signal.SIGCONT)
             assert await frozen.word() == "Appended"
             opened = await open_room(store, epoch=2)

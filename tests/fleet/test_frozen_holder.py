@@ -164,6 +164,7 @@ async def test_a_stranger_that_holds_the_lock_is_named_once_and_never_killed(tmp
                 watch.look(elapsed=0.25)
             assert told.told == [ForeignHolder(stranger.pid)]
             assert f"kill -9 {stranger.pid}" in ForeignHolder(stranger.pid).words
+            await stranger.until_stopped()
             stranger.signal(signal.SIGCONT)
             assert await stranger.word() == "Appended"
             assert await stranger.end() == 0

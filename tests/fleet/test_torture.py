@@ -24,6 +24,7 @@ def torture(*arguments: str, within: float) -> "subprocess.CompletedProcess[str]
     )
 
 
+@pytest.mark.torture
 @pytest.mark.timeout(300)
 def test_two_minutes_of_everything_break_no_promise(tmp_path: Path) -> None:
     ended = torture("--minutes", "2", "--seed", "1", "--json", "--keep", str(tmp_path), within=290)

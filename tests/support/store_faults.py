@@ -1,6 +1,7 @@
 """Faults at a real SQLite file: processes that hold its lock, or stop, die or find the disk full in a transaction."""
 
 import asyncio
+import os
 import sqlite3
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -51,6 +52,10 @@ class Other:
 
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
+
+    async def until_stopped(self) -> None:
+        """Wait until it stands still: it speaks before it stops itself, and to be woken in between is to sleep on."""
+        await asyncio.wait_for(asyncio.to_thread(os.waitid, os.P_PID, self.pid, os.WSTOPPED | os.WNOWAIT), PATIENCE)
 
     async def end(self) -> int:
         """Wait until it has ended; its exit code, or minus the signal."""
