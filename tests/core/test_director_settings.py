@@ -39,6 +39,8 @@ def test_a_demo_needs_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
         ({**KEYS, "HALL_DIRECTOR_URL": "http://a.example/path"}, "HALL_DIRECTOR_URL"),
         ({**KEYS, "HALL_ALLOWED_ORIGINS": "https://a.example, *"}, "HALL_ALLOWED_ORIGINS"),
         ({**KEYS, "HALL_LEASE_RENEW": "9"}, "out of order"),
+        ({**KEYS, "HALL_REDIS_URL": "localhost:6379"}, "HALL_REDIS_URL begins with redis://"),
+        ({**KEYS, "HALL_REDIS_URL": "redis+sentinel://a:26379"}, "a Sentinel URL is"),
         ({**KEYS, "HALL_TICKET_TTL": "0"}, "greater than 0"),
     ],
 )
@@ -68,3 +70,8 @@ def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_timings_are_those_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings(monkeypatch, **KEYS, HALL_LEASE_EXPIRE="8").timings.expire == 8.0
+
+
+def test_redis_may_be_a_server_or_a_sentinel_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for url in ("redis://a/0", "rediss://u:p@a:1/0", "unix:///run/redis", "redis+sentinel://a,b:1/hall"):
+        assert settings(monkeypatch, HALL_DEMO="1", HALL_REDIS_URL=url).redis_url == url

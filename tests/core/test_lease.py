@@ -30,3 +30,8 @@ def test_a_fingerprint_tells_timings_apart() -> None:
     assert LeaseTimings().fingerprint == LeaseTimings().fingerprint
     assert LeaseTimings().fingerprint != LeaseTimings(expire=7.0).fingerprint
     assert len(LeaseTimings().fingerprint) == 8
+
+
+def test_in_the_settle_time_each_node_asks_more_than_twice() -> None:
+    assert LeaseTimings().settle == 3.0
+    assert LeaseTimings(renew=2.0).settle == 6.0

@@ -39,7 +39,7 @@ def test_a_node_that_does_not_serve_is_given_nothing() -> None:
 
 def test_nodes_whose_store_fails_are_given_rooms_only_where_all_fail() -> None:
     assert place(ROOM, replace(CALM, doubted={A})) == Claim(B, None, "ring")
-    assert place(ROOM, replace(CALM, doubted={A, B}, loads={C: 9_999})) == Claim(C, None, "least_loaded")
+    assert place(ROOM, replace(CALM, doubted={A, B}, loads={C: 9_999})) == Claim(C, None, "ring")
     assert place(ROOM, replace(CALM, doubted={A}, overrides={ROOM: A})) == Claim(B, None, "ring")
     assert place(ROOM, replace(CALM, serving={A, B}, doubted={A, B})) == Claim(A, None, "ring")
     kept = replace(CALM, record=RECORD, owner_lives=True, doubted={A})

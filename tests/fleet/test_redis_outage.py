@@ -1,27 +1,20 @@
 """A fleet whose Redis is paused, killed, emptied or failed over: live rooms do not notice, and who drops comes back."""
 
 import asyncio
-import random
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 from redis.asyncio import Redis
 
 from loadtest.client import HallClient
 from tests.support.fleet import Fleet, running_fleet
+from tests.support.lecture import SETTLED_WITHIN, lecture, owners
 from tests.support.sentinel_set import HAS_SENTINEL, sentinel_set
 from tests.support.valkey_server import ValkeyServer, valkey
 
 pytestmark = [pytest.mark.fleet, pytest.mark.timeout(180)]
-
-BACK_WITHIN = 12.0
-SETTLED_WITHIN = 20.0
-BETWEEN_MESSAGES = 0.2
 
 
 @pytest.fixture(scope="module")
@@ -34,102 +27,6 @@ def server() -> Iterator[ValkeyServer]:
 def fleet(server: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     with running_fleet(nodes=2, data=tmp_path_factory.mktemp("fleet"), env={"HALL_REDIS_URL": server.url}) as fleet:
         yield fleet
-
-
-@dataclass(slots=True)
-class Lecture:
-    """Members of a few rooms; one in each speaks all the time, and one may drop out."""
-
-    fleet: Fleet
-    http: httpx.AsyncClient
-    rooms: list[str]
-    speakers: list[HallClient]
-    listeners: list[HallClient]
-    sent: int = 0
-    spoken: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def speak(self) -> None:
-        """Send in all rooms until cancelled; a send that fails or hangs fails the test."""
-
-        async def one(speaker: HallClient) -> None:
-            while True:
-                await speaker.send(f"{speaker.room} {self.sent}", timeout=8.0)
-                self.sent += 1
-                self.spoken.set()
-                await asyncio.sleep(BETWEEN_MESSAGES)  # the pace of people
-
-        async with asyncio.TaskGroup() as tasks:
-            for speaker in self.speakers:
-                tasks.create_task(one(speaker))
-
-    async def said(self, more: int) -> None:
-        """Wait until so many more messages have been acknowledged, at the pace of people."""
-        target = self.sent + more
-        async with asyncio.timeout(60):
-            while self.sent < target:
-                self.spoken.clear()
-                await self.spoken.wait()
-
-    async def drop_and_come_back(self) -> None:
-        """A listener of each room loses its connection, and is back in time with all that was said."""
-        await asyncio.gather(*(listener.drop() for listener in self.listeners))
-        await asyncio.gather(*(listener.live(BACK_WITHIN) for listener in self.listeners))
-
-    async def about(self, room: str) -> Any:
-        answer = await self.http.get(f"/rooms/{room}", params={"user": "staff", "role": "lecturer"})
-        return answer.json()
-
-    async def until(self, holds: Callable[[list[Any]], bool], what: str) -> None:
-        """Wait until something holds of what the director says of the rooms."""
-        try:
-            async with asyncio.timeout(SETTLED_WITHIN):
-                while not holds(told := [await self.about(room) for room in self.rooms]):  # noqa: ASYNC110
-                    await asyncio.sleep(0.1)  # nobody tells when a director has learned something
-        except TimeoutError:
-            raise AssertionError(f"{what}: {told}\n{self.fleet.output()}") from None
-
-    def nobody_noticed(self) -> None:
-        """Every speaker has been on its first connection all the time."""
-        joins = {speaker.room: (speaker.times_started, speaker.times_resumed) for speaker in self.speakers}
-        assert set(joins.values()) == {(1, 0)}, f"{joins}\n{self.fleet.output()}"
-
-
-@asynccontextmanager
-async def lecture(fleet: Fleet, name: str) -> AsyncIterator[Lecture]:
-    """A lecture in six rooms on all nodes, under way."""
-    rooms = [f"{name}-{number}" for number in range(6)]
-    async with AsyncExitStack() as stack:
-        http = await stack.enter_async_context(
-            httpx.AsyncClient(base_url=fleet.director_url, trust_env=False, timeout=10)
-        )
-
-        async def members(user: str) -> list[HallClient]:
-            clients = [HallClient(fleet.director_url, room, user=user, rng=random.Random(room)) for room in rooms]
-            for client in clients:
-                await stack.enter_async_context(client)
-            await asyncio.gather(*(client.live(30.0) for client in clients))
-            return clients
-
-        at = Lecture(fleet, http, rooms, await members("speaker"), await members("listener"))
-        speaking = asyncio.create_task(at.speak())
-        try:
-            await at.said(12)
-            yield at
-            await at.said(12)
-            at.nobody_noticed()
-            heads = {speaker.room: speaker.position for speaker in at.speakers}
-            for listener in at.listeners:
-                head = heads[listener.room]
-                assert head is not None
-                assert await listener.reached(head.seq, 10.0)
-        finally:
-            speaking.cancel()
-            outcome = (await asyncio.gather(speaking, return_exceptions=True))[0]
-            assert isinstance(outcome, asyncio.CancelledError), outcome
-
-
-def owners(told: list[Any]) -> list[tuple[Any, ...]]:
-    return [(room["owner"], room["incarnation"], room["epoch"]) for room in told]
 
 
 async def test_fifteen_seconds_without_an_answer_from_redis_cost_nobody_a_connection(
