@@ -146,7 +146,14 @@ class LeaseKeeper:
         self.acquired.clear()
 
     async def _assert_rooms(self) -> None:
-        generation, asserted = self._generation, list(self._host)
+        """Write the records again of all rooms that the store confirms to be ours: another may have had one since."""
+        generation = self._generation
+        try:
+            await self._host.confirm_rows()
+        except StoreUnavailable as error:
+            _log.warning("rooms_not_asserted", why=str(error))
+            return
+        asserted = list(self._host)
         answers = await self._owners.assert_owned([_counted(hosted) for hosted in asserted])
         for hosted, answer in zip(asserted, answers, strict=True):
             room = RoomId(hosted.record.room)
