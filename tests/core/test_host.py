@@ -284,3 +284,17 @@ async def test_nodes_that_own_a_room_one_after_the_other_write_one_log() -> None
         assert isinstance(await one.outcome_of(first, draft("c")), Fenced), "the old owner's word no longer counts"
         page = await store.read_after(MATH, after=0, limit=10, max_bytes=10_000)  # type: ignore[arg-type]
         assert [(entry.seq, entry.cid) for entry in page.entries] == [(1, "a"), (2, "b")]
+
+
+@in_virtual_time
+async def test_a_retry_shares_the_fate_of_the_first_try_though_the_room_is_being_closed() -> None:
+    """It was told MODE_CLOSED while the first try was on its way to be committed."""
+    async with small_node() as node:
+        hosted = await node.opened(MATH)
+        told: list[object] = []
+        assert node.host.post(hosted, draft("x"), told.append) is None
+        assert node.host.post(hosted, mode_draft(Mode.CLOSED), told.append) is None
+        assert node.host.post(hosted, draft("x"), told.append) is None
+        assert isinstance(node.host.post(hosted, draft("y"), told.append), Disallowed)
+        await asyncio.sleep(1)
+        assert [type(outcome) for outcome in told] == [Appended, Appended, Duplicate]

@@ -118,3 +118,12 @@ def test_notice_and_mode_stand_in_the_snapshot_of_the_head() -> None:
     room.show([notice(3, None), mode_change(4, Mode.OPEN)])
     assert room.snapshot(7).notice is None
     assert (room.mode, room.slow_ms) == (Mode.OPEN, 0)
+
+
+def test_a_batch_larger_than_what_is_kept_is_shown_whole() -> None:
+    """Frames were cut from the kept entries, which had let go of the batch's own first ones by then."""
+    batch = [message(seq, "\x01" * 1_500) for seq in range(1, 65)]
+    frames = room_of().show(batch)
+    shown = [msgspec.json.decode(raw, type=Entry).seq for frame in frames for raw in frame.entries]
+    assert shown == list(range(1, 65))
+    assert [frame.from_ for frame in frames[1:]] == [frame.to + 1 for frame in frames[:-1]]
