@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from loadtest.client import HallClient
 from tests.support.fleet import Fleet, running_fleet
-from tests.support.lecture import SETTLED_WITHIN, lecture, owners
+from tests.support.lecture import SETTLED_WITHIN, all_live, lecture, owners
 from tests.support.sentinel_set import HAS_SENTINEL, sentinel_set
 from tests.support.valkey_server import ValkeyServer, valkey
 
@@ -45,9 +45,8 @@ async def test_fifteen_seconds_without_an_answer_from_redis_cost_nobody_a_connec
         finally:
             server.resume()
         await at.drop_and_come_back()
-        await at.until(lambda told: all(room["owner_lives"] for room in told), "the nodes are back")
+        await at.until(all_live, "the nodes are back")
         await at.said(60)
-        assert owners([await at.about(room) for room in at.rooms]) == owners(before)
         await at.until(lambda told: owners(told) == owners(before), "the owners are the same")
         async with HallClient(fleet.director_url, "a-new-room", user="late") as late:
             await late.live(SETTLED_WITHIN)
@@ -62,7 +61,7 @@ async def test_a_redis_that_comes_back_empty_is_told_who_owns_what(fleet: Fleet,
         server.start()
         await at.drop_and_come_back()
         await at.until(lambda told: owners(told) == owners(before), "the nodes have told")
-        assert all(room["owner_lives"] for room in [await at.about(room) for room in at.rooms])
+        await at.until(all_live, "the nodes live")
         async with HallClient(fleet.director_url, "born-after", user="late") as late:
             await late.live(SETTLED_WITHIN)
         born = await at.about("born-after")
@@ -79,7 +78,7 @@ async def test_a_redis_that_is_killed_and_comes_back_with_its_data_is_as_if_it_h
                 await asyncio.to_thread(fleet.wait_until_restarted, "redis", former=former)
             await at.said(60)
             await at.until(lambda told: owners(told) == owners(before), "the owners are the same")
-            assert all(room["owner_lives"] for room in [await at.about(room) for room in at.rooms])
+            await at.until(all_live, "the nodes live")
 
 
 @pytest.mark.skipif(not HAS_SENTINEL, reason="redis-sentinel is not installed")

@@ -119,3 +119,8 @@ async def lecture(fleet: Fleet, name: str) -> AsyncIterator[Lecture]:
 
 def owners(told: list[Any]) -> list[tuple[Any, ...]]:
     return [(room["owner"], room["incarnation"], room["epoch"]) for room in told]
+
+
+def all_live(told: list[Any]) -> bool:
+    """Whether the director says of every room that its owner's lease holds; it may learn of owner and lease apart."""
+    return all(room["owner_lives"] for room in told)
