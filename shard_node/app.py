@@ -35,7 +35,7 @@ from persistence.writer import BatchWriter, WriterLimits
 from shard_node.contract.events import MAX_PAYLOAD_BYTES
 from shard_node.core.admission import Budgets
 from shard_node.core.lag import LagProbe
-from shard_node.fanout.connection import Connection
+from shard_node.fanout.door import Sessions, door_to
 from shard_node.fanout.server import HallServer
 from shard_node.fanout.transport import FindableWebSocketProtocol
 from shard_node.gateway import RoomGateway
@@ -82,7 +82,7 @@ class Node:
             now=now,
             new_log=lambda: LogId(secrets.token_hex(8)),
             may_open=lambda: self.keeper.may_open(),
-            end=lambda connection: self._end(connection),
+            end=lambda connection: connection.end(),
         )
         self.keeper = LeaseKeeper(
             _lease_of(settings),
@@ -111,6 +111,15 @@ class Node:
             origins=settings.origins,
             ping_interval=settings.ping_interval,
             ping_timeout=settings.ping_timeout,
+            direct=settings.fanout == "direct",
+        )
+        self._sessions = Sessions(
+            gateway,
+            path=settings.node_path,
+            origins=settings.origins,
+            ping_interval=settings.ping_interval,
+            ping_timeout=settings.ping_timeout,
+            now=now,
         )
         self._watch = OwnershipWatch(self.host, owners, self._spawn)
         self._housekeeping = Housekeeping(
@@ -129,6 +138,7 @@ class Node:
                 self._tasks.create_task(run, name=name)
                 for name, run in {
                     "listener": listener.serve(),
+                    "sessions": self._sessions.run(),
                     "lease": self.keeper.run(),
                     "ownership watch": self._watch.run(),
                     "writer": self.writer.run(),
@@ -158,7 +168,7 @@ class Node:
             host=self._settings.node_host,
             port=self._settings.node_port,
             http="httptools",
-            ws=FindableWebSocketProtocol,
+            ws=door_to(self._sessions) if self._settings.fanout == "direct" else FindableWebSocketProtocol,
             ws_per_message_deflate=False,
             ws_ping_interval=None,
             ws_max_size=MAX_PAYLOAD_BYTES,
@@ -173,9 +183,6 @@ class Node:
         if self._stopping.is_set():
             return "the node is stopping"
         return None if self.keeper.may_open() else "the node holds no confirmed lease: is Redis reachable?"
-
-    def _end(self, connection: Connection) -> None:
-        self._server.end(connection)
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         async def run() -> None:

@@ -19,9 +19,9 @@ from shard_node.core.lag import LagProbe
 from shard_node.core.recovery import Replay, Reset, StaleOwner, recover
 from shard_node.core.throttle import Rate
 from shard_node.fanout.connection import Connection
+from shard_node.fanout.inbound import Reply
 from shard_node.fanout.members import Member
 from shard_node.fanout.packets import event_packet
-from shard_node.fanout.server import Reply
 from shard_node.host import RoomHost
 from shard_node.hosted_room import HostedRoom
 from shard_node.requests import POSTS, REQUESTS, RoomRequests

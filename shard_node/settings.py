@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
@@ -44,6 +45,10 @@ class NodeSettings(BaseSettings):
     lease_drop_rooms: float = 5.0
     lease_expire: float = 6.0
     lease_guard: float = 1.0
+    fanout: Literal["direct", "stock"] = Field(
+        default="direct",
+        description="how members are written to: `direct`, or `stock` (all by python-socketio; to be used if in doubt)",
+    )
     ping_interval: int = Field(default=10, description="Engine.IO's ping interval", ge=1)
     ping_timeout: int = Field(default=5, description="Engine.IO's ping time-out", ge=1)
     room_linger: float = Field(default=60.0, description="an empty room is closed after", ge=0)

@@ -1,96 +1,47 @@
-"""One client's connection, whatever carries it: write to it, see whether it reads, cut it."""
+"""One client's connection as the rest of the node sees it, whatever carries it."""
 
-import asyncio
-from typing import Any
+from typing import Any, Protocol
 
-from engineio import packet as eio_packet
-
-from shard_node.fanout.lane import Lane
 from shard_node.fanout.packets import Packet
-from shard_node.fanout.transport import MAX_BUFFERED
 
-MAX_UNREAD = 32
-MAX_UNREAD_BYTES = 64 * 1024
-
-_closing: set[asyncio.Task[None]] = set()
+MAX_BUFFERED = 4 << 20
+"""Bytes that may wait for a client that does not read; it is cut beyond."""
 
 
-class Connection:
+class Connection(Protocol):
     """An Engine.IO session with one Socket.IO namespace.
 
-    Writes never wait. A connection on which 512 packets or 4 MiB wait is cut: its client has stopped reading, and the
-    answers that it asked for would pile up. What is written to one that has closed is dropped.
+    Writes never wait. A connection on which too much waits is cut: its client has stopped reading, and the answers that
+    it asked for would pile up. What is written to one that has closed is dropped. `admission` is the gateway's own, as
+    `connecting` returned it; `in_flight` counts the events that it has not answered yet.
     """
 
-    __slots__ = ("_socket", "admission", "in_flight", "joined", "sid")
-
-    def __init__(self, sid: str, socket: Any) -> None:
-        self.sid = sid
-        self.admission: Any = None
-        self.joined = False
-        self.in_flight = 0
-        self._socket = socket
-
-    @property
-    def eio_sid(self) -> str:
-        """The Engine.IO session's id."""
-        return str(self._socket.sid)
+    sid: str
+    admission: Any
+    in_flight: int
 
     @property
     def is_open(self) -> bool:
-        return not (self._socket.closed or self._socket.closing)
-
-    def offer(self, packet: Packet) -> bool:
-        """Write a packet if the client reads; False, and nothing is written, if too much waits for it already."""
-        socket = self._socket
-        lane: Lane | None = socket.lane
-        if lane is not None and lane.is_open:
-            if not lane.is_drained:
-                return False
-            lane.transport.write(packet.frame)
-            return True
-        if not self.reads:
-            return False
-        self.write(packet)
-        return True
+        """Whether anything written may still arrive."""
+        ...
 
     @property
     def reads(self) -> bool:
         """Whether so little waits for the client that more may be written."""
-        lane, queue = self._socket.lane, self._socket.queue
-        if lane is not None and not lane.is_drained:
-            return False
-        return bool(queue.qsize() < MAX_UNREAD and queue.size <= MAX_UNREAD_BYTES)
+        ...
+
+    def offer(self, packet: Packet) -> bool:
+        """Write a packet if the client reads; False, and nothing is written, if too much waits for it already."""
+        ...
 
     def write(self, packet: Packet) -> None:
         """Write a packet behind those that wait, whether the client reads or not."""
-        socket = self._socket
-        if socket.closed or socket.closing:
-            return
-        lane: Lane | None = socket.lane
-        if lane is not None and lane.is_open:
-            lane.transport.write(packet.frame)
-            if lane.transport.get_write_buffer_size() > MAX_BUFFERED:
-                self.cut()
-        else:
-            socket.queue.put_nowait(packet.stock)
+        ...
 
-    def release_poll(self) -> None:
-        """Answer a long poll that hangs, so that a client on its way out need not wait for it."""
-        if not self._socket.upgraded:
-            self._socket.queue.put_nowait(eio_packet.Packet(eio_packet.NOOP))
+    def end(self) -> None:
+        """Disconnect the client behind what has been written to it, and cut it 2 s later."""
+        ...
 
     def cut(self) -> None:
         """End the connection without a word, also one whose client has stopped reading. Idempotent."""
-        lane: Lane | None = self._socket.lane
-        if lane is not None and self._socket.upgraded:
-            lane.transport.abort()
-        elif not self._socket.closed:
-            task = asyncio.get_running_loop().create_task(self._close_polling(), name="cut of a polling client")
-            _closing.add(task)
-            task.add_done_callback(_closing.discard)
-
-    async def _close_polling(self) -> None:
-        await self._socket.close(wait=False, abort=True)
-        self._socket.queue.put_nowait(None)
-        self._socket.server.sockets.pop(self._socket.sid, None)
+        ...

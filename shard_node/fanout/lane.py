@@ -11,7 +11,8 @@ from typing import Any
 
 from websockets.protocol import State
 
-from shard_node.fanout.transport import MAX_BUFFERED, FindableWebSocketProtocol
+from shard_node.fanout.connection import MAX_BUFFERED
+from shard_node.fanout.transport import FindableWebSocketProtocol
 
 MAX_WAITING = 512
 
@@ -49,9 +50,10 @@ def _size_of(item: Any) -> int:
 class Lane:
     """The WebSocket of one Engine.IO socket, from the moment at which a stock writer serves it."""
 
-    __slots__ = ("_poll", "_protocol", "_queue", "_started", "transport")
+    __slots__ = ("_direct", "_poll", "_protocol", "_queue", "_started", "transport")
 
-    def __init__(self, socket: Any, protocol: FindableWebSocketProtocol) -> None:
+    def __init__(self, socket: Any, protocol: FindableWebSocketProtocol, *, direct: bool) -> None:
+        self._direct = direct
         self._protocol = protocol
         self._queue: LaneQueue = socket.queue
         self._poll: Callable[[], Awaitable[Any]] = socket.poll
@@ -65,7 +67,8 @@ class Lane:
     def is_open(self) -> bool:
         """Whether a frame may be written now without overtaking anything."""
         return (
-            self._queue.unsent == 0
+            self._direct
+            and self._queue.unsent == 0
             and self._started
             and self._protocol.conn.state is State.OPEN
             and not self._protocol.conn.extensions

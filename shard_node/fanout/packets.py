@@ -5,6 +5,9 @@ from typing import Any
 
 import msgspec
 from engineio import packet as eio_packet
+from websockets.frames import Opcode
+
+from shard_node.fanout.websocket import frame_of
 
 _encode = msgspec.json.Encoder().encode
 
@@ -22,15 +25,8 @@ class Packet:
 
     @cached_property
     def frame(self) -> bytes:
-        """As it stands on the wire (RFC 6455, section 5.2): final, text, not masked, so the same for all receivers."""
-        length = len(self._text) + 1
-        if length < 126:
-            head = bytes((0x81, length))
-        elif length < 65_536:
-            head = b"\x81\x7e" + length.to_bytes(2, "big")
-        else:
-            head = b"\x81\x7f" + length.to_bytes(8, "big")
-        return b"%b4%b" % (head, self._text)
+        """As it stands on the wire: not masked, so the same for all receivers."""
+        return frame_of(Opcode.TEXT, b"4" + self._text)
 
 
 def event_packet(name: str, body: Any) -> Packet:
@@ -41,3 +37,14 @@ def event_packet(name: str, body: Any) -> Packet:
 def ack_packet(ack_id: int, answer: Any) -> Packet:
     """The answer to the event that carried `ack_id`."""
     return Packet(b"3%d[%b]" % (ack_id, _encode(answer)))
+
+
+def connect_packet(sid: str) -> Packet:
+    """The client is connected to the default namespace."""
+    return Packet(b"0" + _encode({"sid": sid}))
+
+
+def refusal_packet(namespace: str | None, message: str, data: Any) -> Packet:
+    """The client is not connected; `data`, unless it is None, tells why."""
+    where = b"" if namespace is None else namespace.encode(errors="replace") + b","
+    return Packet(b"4" + where + _encode({"message": message} if data is None else {"message": message, "data": data}))

@@ -1,4 +1,5 @@
-"""python-socketio's server with the dispatch of events taken over: each is answered, in the order in which they came.
+"""python-socketio's server, for all that begins with long-polling, with the dispatch of events taken over: each is
+answered, in the order in which they came.
 
 What stock does differently, and why not here: it starts a task for each event (order is lost at the first await),
 gives no ack for events that nobody handles or that raise, lets clients call its own `connect` and `disconnect`
@@ -10,7 +11,7 @@ handlers, waits for attachments, and walks all rooms of the namespace when one m
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import engineio
 import msgspec
@@ -21,15 +22,14 @@ from engineio.async_drivers import asgi as eio_asgi
 from socketio import packet as sio_packet
 from socketio.exceptions import ConnectionRefusedError as SocketRefused
 
-from director.contract.errors import ErrorCode, ErrorShape, Refusal
-from shard_node.contract.events import MAX_EVENT_BYTES, MAX_PAYLOAD_BYTES
-from shard_node.fanout.connection import Connection
+from director.contract.errors import ErrorCode, Refusal
+from shard_node.contract.events import MAX_PAYLOAD_BYTES
+from shard_node.fanout.inbound import EarlyEvents, Gateway, is_oversized, pass_on, read_packet
 from shard_node.fanout.lane import Lane, LaneQueue
 from shard_node.fanout.one_poll import OnePoll
-from shard_node.fanout.packets import ack_packet
+from shard_node.fanout.stock_connection import StockConnection
 from shard_node.fanout.transport import protocol_of
 
-MAX_EARLY_EVENTS = 16
 MAX_PACKETS_A_POST = 256
 CONNECT_WITHIN = 15.0
 CUT_AFTER_BYE = 2.0
@@ -38,32 +38,6 @@ _PACKET_TYPES = frozenset("0123456")
 NO_ORIGIN = "none:"
 
 _log = structlog.get_logger()
-
-Reply = Callable[[Any], None]
-
-
-class Gateway(Protocol):
-    """What the server asks and tells. Only `connecting` may wait."""
-
-    async def connecting(self, auth: object) -> object:
-        """Admit a client or raise Refusal. What it returns is kept with the connection as its `admission`."""
-        ...
-
-    def connected(self, connection: Connection) -> None:
-        """The CONNECT packet has been written: what is written from here on follows it."""
-        ...
-
-    def event(self, connection: Connection, name: str, args: Sequence[object], reply: Reply) -> None:
-        """Something the client asks for. Call `reply` once, now or later."""
-        ...
-
-    def malformed(self, name: object, *, binary: bool, oversized: bool) -> ErrorShape:
-        """The error for an event that is not even read."""
-        ...
-
-    def disconnected(self, connection: Connection) -> None:
-        """A client that was connected is gone."""
-        ...
 
 
 class _WebSocket(eio_asgi.WebSocket):
@@ -78,7 +52,7 @@ class _WebSocket(eio_asgi.WebSocket):
             # a second upgrade at once would part the writer from the lane
             await environ["asgi.send"]({"type": "websocket.close"})
             return ""
-        lane = Lane(socket, protocol)
+        lane = Lane(socket, protocol, direct=socket.server.direct)
         probing = asyncio.get_running_loop().call_later(PROBE_WITHIN, _give_up_probe, socket, lane)
         try:
             return await super().__call__(environ)
@@ -96,6 +70,8 @@ class _WebSocket(eio_asgi.WebSocket):
 
 
 class _Engine(engineio.AsyncServer):
+    direct = True
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._async = {**self._async, "websocket": _WebSocket}
@@ -129,9 +105,12 @@ class _Members(socketio.AsyncManager):
 
 
 class HallServer(socketio.AsyncServer):
-    """The Socket.IO server of a node: one namespace, no binary data, every event with an ack id answered."""
+    """The Socket.IO server of a node: one namespace, no binary data, every event with an ack id answered. Unless
+    `direct`, all that it sends takes the stock way."""
 
-    def __init__(self, gateway: Gateway, *, origins: Sequence[str], ping_interval: int, ping_timeout: int) -> None:
+    def __init__(
+        self, gateway: Gateway, *, origins: Sequence[str], ping_interval: int, ping_timeout: int, direct: bool = True
+    ) -> None:
         payload.Payload.max_decode_packets = MAX_PACKETS_A_POST
         super().__init__(
             async_mode="asgi",
@@ -145,15 +124,14 @@ class HallServer(socketio.AsyncServer):
             max_http_buffer_size=MAX_PAYLOAD_BYTES,
             http_compression=False,
         )
+        self.eio.direct = direct
         self._gateway = gateway
-        self._connections: dict[str, Connection] = {}
-        self._early: dict[str, list[tuple[Any, bool]]] = {}
+        self._connections: dict[str, StockConnection] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self.on("connect", self._admit)
         self.on("disconnect", self._leave)
 
-    def end(self, connection: Connection) -> None:
-        """Disconnect a client from the namespace behind what has been written to it, and cut it 2 s later."""
+    def _end(self, connection: StockConnection) -> None:
         loop = asyncio.get_running_loop()
         task = loop.create_task(self.disconnect(connection.sid), name="orderly close")
         self._closing.add(task)
@@ -170,18 +148,19 @@ class HallServer(socketio.AsyncServer):
         socket = self.eio.sockets[eio_sid]
         socket.lane = None  # on long-polling; a WebSocket brings one
         socket.poll = OnePoll(socket)
-        socket.queue.on_overflow = Connection("", socket).cut
+        socket.queue.on_overflow = StockConnection("", socket).cut
         # stock keeps a session that never asks to be connected
         asyncio.get_running_loop().call_later(CONNECT_WITHIN, self._cut_idle, eio_sid)
 
     def _cut_idle(self, eio_sid: str) -> None:
         socket = self.eio.sockets.get(eio_sid)
         if socket is not None and self.manager.sid_from_eio_sid(eio_sid, "/") is None:
-            Connection("", socket).cut()
+            StockConnection("", socket).cut()
 
     async def _admit(self, sid: str, environ: Any, auth: object) -> None:
         socket = self.eio.sockets.get(self.manager.eio_sid_from_sid(sid, "/"))
-        connection = Connection(sid, socket)
+        connection = StockConnection(sid, socket, end=self._end)
+        connection.early = EarlyEvents()
         self._connections[sid] = connection
         try:
             connection.admission = await self._gateway.connecting(auth)
@@ -202,9 +181,10 @@ class HallServer(socketio.AsyncServer):
             self.manager.basic_disconnect(sid, "/")
             return
         connection.joined = True
+        early, connection.early = connection.early, None
         self._gateway.connected(connection)
-        for packet, oversized in self._early.pop(sid, ()):
-            self._answer(connection, packet, oversized=oversized)
+        if early is not None:
+            early.pass_on(self._gateway, connection)
 
     async def _leave(self, sid: str, reason: str) -> None:
         connection = self._forget(sid)
@@ -221,13 +201,12 @@ class HallServer(socketio.AsyncServer):
             return
         if reason == self.reason.PING_TIMEOUT:
             # stock leaves the socket, its queue and its tasks of a client that stopped reading
-            Connection("", socket).cut()
+            StockConnection("", socket).cut()
         elif not socket.upgraded:
             # the client's last poll hangs: its leave-taking must not wait for the next ping
-            Connection("", socket).release_poll()
+            StockConnection("", socket).release_poll()
 
-    def _forget(self, sid: str) -> Connection | None:
-        self._early.pop(sid, None)
+    def _forget(self, sid: str) -> StockConnection | None:
         connection = self._connections.pop(sid, None)
         if connection is None:
             return None
@@ -243,9 +222,8 @@ class HallServer(socketio.AsyncServer):
     async def _handle_eio_message(self, eio_sid: str, data: Any) -> None:
         if not isinstance(data, str):
             return
-        try:
-            packet = self.packet_class(encoded_packet=data)
-        except (ValueError, TypeError, RecursionError):
+        packet = read_packet(data)
+        if packet is None:
             return
         match packet.packet_type:
             case sio_packet.CONNECT:
@@ -257,7 +235,7 @@ class HallServer(socketio.AsyncServer):
             case sio_packet.DISCONNECT:
                 await self._handle_disconnect(eio_sid, packet.namespace, self.reason.CLIENT_DISCONNECT)
             case sio_packet.EVENT | sio_packet.BINARY_EVENT:
-                self._take(eio_sid, packet, oversized=len(data) > MAX_EVENT_BYTES or _size(data) > MAX_EVENT_BYTES)
+                self._take(eio_sid, packet, oversized=is_oversized(data))
             case _:
                 pass
 
@@ -268,36 +246,13 @@ class HallServer(socketio.AsyncServer):
         connection = self._connections.get(sid)
         if connection is None:
             return
-        if self.manager.is_connected(sid, "/"):
-            self._answer(connection, packet, oversized=oversized)
-        else:
-            early = self._early.setdefault(sid, [])
-            if len(early) < MAX_EARLY_EVENTS:
-                early.append((packet, oversized))
-            # a client that floods before it has joined is not owed an answer
-
-    def _answer(self, connection: Connection, packet: Any, *, oversized: bool) -> None:
-        ack_id = packet.id
-
-        def reply(answer: Any) -> None:
-            if ack_id is not None:
-                connection.write(ack_packet(ack_id, answer))
-
-        data = packet.data
-        binary = packet.packet_type == sio_packet.BINARY_EVENT
-        well_formed = isinstance(data, list) and data and isinstance(data[0], str)
-        if binary or oversized or not well_formed:
-            name = data[0] if isinstance(data, list) and data else None
-            reply(self._gateway.malformed(name, binary=binary, oversized=oversized))
-            return
-        self._gateway.event(connection, data[0], data[1:], reply)
+        if connection.joined:
+            pass_on(self._gateway, connection, packet, oversized=oversized)
+        elif connection.early is not None:
+            connection.early.keep(packet, oversized=oversized)
 
 
 def _give_up_probe(socket: Any, lane: Lane) -> None:
     """A WebSocket that asked for an upgrade and never completed it."""
     if not socket.upgraded:
         lane.transport.abort()
-
-
-def _size(text: str) -> int:
-    return len(text.encode("utf-8", "surrogatepass"))

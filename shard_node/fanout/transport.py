@@ -5,8 +5,9 @@ from typing import Any
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.protocol import State
 
+from shard_node.fanout.connection import MAX_BUFFERED
+
 EXTENSION = "lecturehall.transport"
-MAX_BUFFERED = 4 << 20
 
 
 class FindableWebSocketProtocol(WebSocketsSansIOProtocol):

@@ -46,8 +46,8 @@ from shard_node.contract.events import Changed, Position
 from shard_node.core.admission import Budgets
 from shard_node.core.lag import LagProbe
 from shard_node.core.lease_guard import Serve
-from shard_node.fanout.connection import Connection
 from shard_node.fanout.members import Members
+from shard_node.fanout.stock_connection import StockConnection
 from shard_node.gateway import RoomGateway
 from shard_node.hosted_room import HostedRoom
 from shard_node.lease_keeper import LeaseKeeper
@@ -409,7 +409,7 @@ async def _knock(node: SmallNode) -> Wire | None:
     )
     ticket = Ticket(MATH, LECTURER.id, "Late", LECTURER.role, node.name, Epoch(1), 60_000)
     wire = Wire()
-    connection = Connection("late", wire)
+    connection = StockConnection("late", wire)
     try:
         connection.admission = await gateway.connecting({"v": 1, "ticket": tickets.sign(ticket), "since": None})
     except Refusal:

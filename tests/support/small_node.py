@@ -17,9 +17,9 @@ from persistence.contract.messages import Author, Draft
 from persistence.contract.store import Outcome
 from persistence.store_memory import MemoryStore
 from persistence.writer import BatchWriter
-from shard_node.fanout.connection import Connection
 from shard_node.fanout.lane import LaneQueue
 from shard_node.fanout.members import Member
+from shard_node.fanout.stock_connection import StockConnection
 from shard_node.host import RoomHost
 from shard_node.hosted_room import HostedRoom
 from shard_node.lease_keeper import LeaseKeeper
@@ -54,7 +54,7 @@ class SmallNode:
     keeper: LeaseKeeper
     writer: BatchWriter
     owners: MemoryRoomOwners
-    ended: list[Connection] = field(default_factory=list)
+    ended: list[StockConnection] = field(default_factory=list)
     sids: "itertools.count[int]" = field(default_factory=itertools.count)
 
     async def claim(self, room: str, *, replacing: RoomRecord | None = None) -> RoomRecord:
@@ -73,7 +73,7 @@ class SmallNode:
     def add_member(self, hosted: HostedRoom, author: Author = STUDENT) -> tuple[Member, Wire]:
         """A member whose packets stay where they are written."""
         wire = Wire()
-        member = Member(Connection(f"s{next(self.sids)}", wire), author, shown=hosted.room.head)
+        member = Member(StockConnection(f"s{next(self.sids)}", wire), author, shown=hosted.room.head)
         self.host.add(hosted, member)
         return member, wire
 

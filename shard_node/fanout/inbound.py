@@ -1,0 +1,100 @@
+"""What a client says, read and passed on in the order in which it came; every event with an ack id is answered."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from socketio import packet as sio_packet
+
+from director.contract.errors import ErrorCode, ErrorShape, Refusal
+from shard_node.contract.events import MAX_EVENT_BYTES
+from shard_node.fanout.connection import Connection
+from shard_node.fanout.packets import ack_packet
+
+MAX_EARLY_EVENTS = 16
+MAX_EARLY_REFUSALS = 1_000
+
+Reply = Callable[[Any], None]
+
+
+class Gateway(Protocol):
+    """What connections ask and tell. Only `connecting` may wait."""
+
+    async def connecting(self, auth: object) -> object:
+        """Admit a client or raise Refusal. What it returns is kept with the connection as its `admission`."""
+        ...
+
+    def connected(self, connection: Connection) -> None:
+        """The CONNECT packet has been written: what is written from here on follows it."""
+        ...
+
+    def event(self, connection: Connection, name: str, args: Sequence[object], reply: Reply) -> None:
+        """Something the client asks for. Call `reply` once, now or later."""
+        ...
+
+    def malformed(self, name: object, *, binary: bool, oversized: bool) -> ErrorShape:
+        """The error for an event that is not even read."""
+        ...
+
+    def disconnected(self, connection: Connection) -> None:
+        """A client that was connected is gone."""
+        ...
+
+
+def read_packet(text: str) -> sio_packet.Packet | None:
+    """A Socket.IO packet; None for what is none. Announced attachments are not waited for."""
+    try:
+        return sio_packet.Packet(encoded_packet=text)  # type: ignore[arg-type]  # the stubs know of bytes only
+    except (ValueError, TypeError, RecursionError):
+        return None
+
+
+def is_oversized(text: str) -> bool:
+    """Whether an event has more bytes than one may have."""
+    if len(text) > MAX_EVENT_BYTES:
+        return True
+    return 4 * len(text) > MAX_EVENT_BYTES and len(text.encode("utf-8", "surrogatepass")) > MAX_EVENT_BYTES
+
+
+def pass_on(gateway: Gateway, connection: Connection, packet: sio_packet.Packet, *, oversized: bool) -> None:
+    """Give an event of a joined client to the gateway, or answer what is wrong with it."""
+    ack_id: Any = packet.id
+
+    def reply(answer: Any) -> None:
+        if ack_id is not None:
+            connection.write(ack_packet(ack_id, answer))
+
+    data = packet.data
+    binary = packet.packet_type == sio_packet.BINARY_EVENT
+    if binary or oversized or not (isinstance(data, list) and data and isinstance(data[0], str)):
+        name = data[0] if isinstance(data, list) and data else None
+        reply(gateway.malformed(name, binary=binary, oversized=oversized))
+        return
+    gateway.event(connection, data[0], data[1:], reply)
+
+
+class EarlyEvents:
+    """Events of a client that has not joined yet; they are answered once it has (protocol, section 3).
+
+    Of 16 the whole is kept, of up to 1,000 more the ack id: they are told to try again. A client that sends yet more
+    before it is admitted is owed nothing.
+    """
+
+    __slots__ = ("_kept", "_refused")
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[sio_packet.Packet, bool]] = []
+        self._refused: list[Any] = []
+
+    def keep(self, packet: sio_packet.Packet, *, oversized: bool) -> None:
+        if len(self._kept) < MAX_EARLY_EVENTS and not self._refused:
+            self._kept.append((packet, oversized))
+        elif packet.id is not None and len(self._refused) < MAX_EARLY_REFUSALS:
+            self._refused.append(packet.id)
+
+    def pass_on(self, gateway: Gateway, connection: Connection) -> None:
+        """The client has joined."""
+        for packet, oversized in self._kept:
+            pass_on(gateway, connection, packet, oversized=oversized)
+        busy = Refusal(ErrorCode.BUSY, "too many events before joining; try again", retry_after_ms=100)
+        for ack_id in self._refused:
+            connection.write(ack_packet(ack_id, busy.shape))

@@ -1,0 +1,258 @@
+"""A Session: one member's WebSocket from handshake to end, without python-engineio, ASGI or a task of its own.
+
+The same packets in the same order as the stock way (Engine.IO 4, Socket.IO 5), for clients that begin with WebSocket:
+
+1. open packet with the handshake; pings by the node's one Heartbeat.
+2. One namespace: CONNECT is admitted by the gateway in a task that ends with the admission; CONNECT, `joined` and the
+   answers to early events leave in one step.
+3. The transport's buffer is the bound: beyond its high-water mark nothing is offered, beyond 4 MiB the client is cut.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Protocol
+
+import structlog
+from socketio import packet as sio_packet
+from websockets.frames import Opcode
+
+from director.contract.errors import ErrorCode, Refusal
+from shard_node.contract.events import MAX_PAYLOAD_BYTES
+from shard_node.fanout import websocket
+from shard_node.fanout.connection import MAX_BUFFERED
+from shard_node.fanout.inbound import EarlyEvents, Gateway, is_oversized, pass_on, read_packet
+from shard_node.fanout.packets import Packet, connect_packet, refusal_packet
+
+CUT_AFTER_BYE = 2.0
+
+_PING, _PONG = (websocket.frame_of(Opcode.TEXT, text) for text in (b"2", b"3"))
+_LEAVE = Packet(b"1")
+
+_log = structlog.get_logger()
+
+
+class SessionHost(Protocol):
+    """What all sessions of a node share."""
+
+    gateway: Gateway
+
+    def new_sid(self) -> str: ...
+
+    def spawn(self, admission: Coroutine[Any, Any, None]) -> None:
+        """Run a session's admission, which fails by itself."""
+        ...
+
+    def watch_joining(self, session: "Session") -> None:
+        """Cut the session if it has no namespace in a while."""
+        ...
+
+    def gone(self, session: "Session") -> None:
+        """The transport is lost."""
+        ...
+
+
+class Session(asyncio.Protocol):
+    """One client over one WebSocket: a Connection, and the protocol of its transport."""
+
+    __slots__ = (
+        "_early",
+        "_held",
+        "_host",
+        "_is_admitting",
+        "_is_leaving",
+        "_reader",
+        "_transport",
+        "_writable",
+        "admission",
+        "awaits_pong",
+        "in_flight",
+        "joined",
+        "sid",
+    )
+
+    def __init__(self, host: SessionHost, transport: asyncio.Transport) -> None:
+        self.sid = ""
+        self.admission: Any = None
+        self.in_flight = 0
+        self.joined = False
+        self.awaits_pong = False
+        self._host = host
+        self._transport = transport
+        self._writable = True
+        self._reader = websocket.MessageReader(max_size=MAX_PAYLOAD_BYTES)
+        self._is_admitting = False
+        self._is_leaving = False
+        self._early: EarlyEvents | None = None
+        self._held: list[bytes] | None = None
+
+    # the way out
+
+    @property
+    def is_open(self) -> bool:
+        return not self._transport.is_closing()
+
+    @property
+    def reads(self) -> bool:
+        return self._writable
+
+    def offer(self, packet: Packet) -> bool:
+        if not self._writable:
+            return False
+        self._transport.write(packet.frame)
+        return True
+
+    def write(self, packet: Packet) -> None:
+        self._send(packet.frame)
+
+    def _send(self, frame: bytes) -> None:
+        if self._held is not None:
+            self._held.append(frame)
+            return
+        self._transport.write(frame)
+        if not self._writable and self._transport.get_write_buffer_size() > MAX_BUFFERED:
+            self.cut()
+
+    def ping(self) -> None:
+        """Ask for a sign of life; `awaits_pong` tells whether it has come."""
+        self.awaits_pong = True
+        self._send(_PING)
+
+    def end(self) -> None:
+        if self.joined:
+            self.write(_LEAVE)
+            self._leave()
+        asyncio.get_running_loop().call_later(CUT_AFTER_BYE, self.cut)
+
+    def cut(self) -> None:
+        self._writable = False
+        self._transport.abort()
+
+    def close(self, code: int) -> None:
+        """Close the WebSocket behind what has been written; a client that does not read is cut."""
+        if self._writable and not self._transport.is_closing():
+            self._transport.write(websocket.close_frame_of(code))
+            self._writable = False
+            self._transport.close()
+            asyncio.get_running_loop().call_later(CUT_AFTER_BYE, self._transport.abort)
+        else:
+            self.cut()
+
+    def shutdown(self) -> None:
+        """uvicorn ends."""
+        self.close(websocket.RESTARTING)
+
+    # the transport
+
+    def pause_writing(self) -> None:
+        self._writable = False
+
+    def resume_writing(self) -> None:
+        self._writable = not self._transport.is_closing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._writable = False
+        self._host.gone(self)
+        self._leave()
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for message in self._reader.read(data):
+                self._take(message)
+        except websocket.WebSocketFault as fault:
+            self.close(fault.code)
+
+    def eof_received(self) -> None:
+        """The transport closes itself."""
+
+    def _take(self, message: websocket.Message) -> None:
+        if self._transport.is_closing():
+            return
+        match message.opcode:
+            case Opcode.TEXT:
+                try:
+                    self._take_text(message.payload.decode())
+                except UnicodeDecodeError:
+                    raise websocket.WebSocketFault(websocket.BAD_TEXT) from None
+            case Opcode.PING:
+                self._send(websocket.frame_of(Opcode.PONG, message.payload))
+            case Opcode.CLOSE:
+                self.close(websocket.NORMAL)
+            case _:
+                pass  # nothing is binary, and a pong was not asked for
+
+    # Engine.IO
+
+    def _take_text(self, text: str) -> None:
+        match text[:1]:
+            case "4":
+                self._take_packet(text[1:])
+            case "3":
+                self.awaits_pong = False
+            case "2":
+                self._send(_PONG)
+            case "1":
+                self.close(websocket.NORMAL)
+            case _:
+                pass
+
+    # Socket.IO
+
+    def _take_packet(self, text: str) -> None:
+        packet = read_packet(text)
+        if packet is None:
+            return
+        ours = packet.namespace in (None, "/")
+        match packet.packet_type:
+            case sio_packet.CONNECT if not ours:
+                self.write(refusal_packet(packet.namespace, "Unable to connect", None))
+            case sio_packet.CONNECT if not (self.joined or self._is_admitting):
+                self._is_admitting = True
+                self._early = EarlyEvents()
+                self._host.spawn(self._admit(packet.data))
+            case sio_packet.DISCONNECT if ours and self.joined:
+                self._leave()
+                self._host.watch_joining(self)
+            case sio_packet.EVENT | sio_packet.BINARY_EVENT if ours and self.joined:
+                pass_on(self._host.gateway, self, packet, oversized=is_oversized(text))
+            case sio_packet.EVENT | sio_packet.BINARY_EVENT if ours and self._early is not None:
+                self._early.keep(packet, oversized=is_oversized(text))
+            case _:
+                pass
+
+    async def _admit(self, auth: object) -> None:
+        try:
+            admission = await self._host.gateway.connecting(auth)
+        except Refusal as refusal:
+            self._refuse(refusal)
+        except Exception:  # noqa: BLE001 - whatever fails, the client is told
+            _log.exception("connect_failed")
+            self._refuse(Refusal(ErrorCode.BUSY, "the node failed to admit you; try again", retry_after_ms=1000))
+        else:
+            self._is_admitting = False
+            if not self._transport.is_closing():
+                self._join(admission)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self._is_admitting = False
+        self._early = None
+        self.write(refusal_packet(None, refusal.code.value, refusal.shape))
+        self._host.watch_joining(self)
+
+    def _join(self, admission: object) -> None:
+        self.sid = self._host.new_sid()
+        self.admission = admission
+        self.in_flight = 0
+        self.joined = True
+        early, self._early = self._early, None
+        self._held = []
+        self.write(connect_packet(self.sid))
+        self._host.gateway.connected(self)
+        held, self._held = self._held, None
+        self._send(b"".join(held))  # one write, one packet on the network
+        if early is not None and self.joined:
+            early.pass_on(self._host.gateway, self)
+
+    def _leave(self) -> None:
+        if self.joined:
+            self.joined = False
+            self._host.gateway.disconnected(self)
