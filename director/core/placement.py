@@ -4,7 +4,9 @@
 2. Only nodes that serve are given rooms, and of those only nodes whose store is in order, if there are any.
 3. A pinned room goes to its node while that is one of them.
 4. Else the first node in the ring's order with load + room <= max(1.25 x mean, room), the mean including the room.
-5. Else the least loaded node.
+   Where nodes differ in capacity, the mean is that for a unit of it, times the node's own, and a room that is above
+   any bound goes only to nodes of the greatest capacity.
+5. Else the node that would then be the least loaded for its capacity.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -14,7 +16,7 @@ from director.contract.ids import NodeName, RoomId
 from director.contract.ownership import RoomRecord
 
 MIN_ROOM_LOAD = 30
-_BOUND = 1.25
+BOUND = 1.25
 
 
 def room_load(*, members: int = 0, reserved: int = 0, peak: int = 0) -> int:
@@ -25,7 +27,8 @@ def room_load(*, members: int = 0, reserved: int = 0, peak: int = 0) -> int:
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What is known about a room and the nodes. `loads` may lack nodes without rooms; `order` is the ring's; `doubted`
-    are the nodes whose openings at the store failed of late."""
+    are the nodes whose openings at the store failed of late. `overrides` are pins; nodes that `capacities` lacks have
+    a capacity of 1."""
 
     record: RoomRecord | None
     owner_lives: bool
@@ -35,6 +38,7 @@ class Facts:
     load: int = MIN_ROOM_LOAD
     overrides: Mapping[RoomId, NodeName] | None = None
     doubted: Collection[NodeName] = ()
+    capacities: Mapping[NodeName, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +80,12 @@ def _choice(room: RoomId, facts: Facts, candidates: Sequence[NodeName]) -> tuple
     pinned = (facts.overrides or {}).get(room)
     if pinned is not None and pinned in candidates:
         return pinned, "pinned"
-    loads = {node: facts.loads.get(node, 0) for node in candidates}
-    mean = (sum(loads.values()) + facts.load) / len(candidates)
-    bound = max(_BOUND * mean, facts.load)
+    capacities = {node: (facts.capacities or {}).get(node, 1.0) for node in candidates}
+    loads = {node: facts.loads.get(node, 0) + facts.load for node in candidates}
+    mean = (sum(facts.loads.get(node, 0) for node in candidates) + facts.load) / sum(capacities.values())
+    greatest = max(capacities.values())
     for rank, node in enumerate(candidates):
-        if loads[node] + facts.load <= bound:
+        alone = facts.load if capacities[node] == greatest else 0
+        if loads[node] <= max(BOUND * mean * capacities[node], alone):
             return node, "bounded" if rank else "ring"
-    return min(candidates, key=loads.__getitem__), "least_loaded"
+    return min(candidates, key=lambda node: loads[node] / capacities[node]), "least_loaded"

@@ -83,6 +83,33 @@ def test_a_room_counts_for_the_most_that_it_may_have() -> None:
     assert room_load(members=31, peak=90) == 90
 
 
+def test_a_node_of_twice_the_capacity_is_given_twice_the_load() -> None:
+    loads: Counter[NodeName] = Counter()
+    ring = Ring([A, B, C])
+    for i in range(400):
+        room = RoomId(f"room-{i}")
+        choice = place(room, replace(CALM, loads=loads, order=ring.order_of(room), capacities={A: 2.0, B: 1.0}))
+        assert isinstance(choice, Claim)
+        loads[choice.node] += MIN_ROOM_LOAD
+    assert all(loads[node] <= 1.25 * capacity * loads.total() / 4 for node, capacity in {A: 2, B: 1, C: 1}.items())
+    assert min(loads[A] / 2, loads[B], loads[C]) > 0.75 * loads.total() / 4
+
+
+def test_the_bound_of_a_node_grows_with_its_capacity() -> None:
+    # the mean is 250 / 4 for a unit of capacity: 156 may be on a, 78 on b
+    uneven = replace(CALM, loads={A: 100, B: 60, C: 60}, capacities={A: 2.0})
+    assert place(ROOM, uneven) == Claim(A, None, "ring")
+    assert place(ROOM, replace(uneven, order=(B, A, C))) == Claim(A, None, "bounded")
+
+
+def test_a_room_above_any_bound_goes_to_a_node_of_the_greatest_capacity() -> None:
+    uneven = replace(CALM, load=5_000, capacities={B: 2.0, C: 2.0})
+    assert place(ROOM, uneven) == Claim(B, None, "bounded")
+    assert place(ROOM, replace(uneven, loads={B: 30})) == Claim(C, None, "bounded")
+    assert place(ROOM, replace(uneven, loads={B: 30, C: 20})) == Claim(C, None, "least_loaded")
+    assert place(ROOM, replace(uneven, overrides={ROOM: A})) == Claim(A, None, "pinned")
+
+
 @settings(max_examples=50, deadline=None)
 @given(sizes=st.lists(st.integers(1, 3_000), min_size=1, max_size=60), nodes=st.integers(1, 8))
 def test_placed_one_by_one_no_node_ends_far_above_the_mean(sizes: list[int], nodes: int) -> None:
