@@ -8,16 +8,13 @@
    each other.
 """
 
-import sqlite3
-
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import URL
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from persistence.sqlite_lock import BEGIN, WriterConnection, is_busy
+from persistence.sqlite_lock import BEGIN, WriterConnection
 
 MAX_READERS = 4
 MAX_WRITER_CACHE_KIB = 16 * 1024
@@ -70,19 +67,6 @@ def open_reader(url: URL) -> AsyncEngine:
         _run(connection, "PRAGMA query_only=ON")
 
     return engine
-
-
-def committed_nothing(error: DBAPIError) -> bool:
-    """Whether a COMMIT that failed so is certain to have committed nothing: the lock was not had, or the disk is full.
-
-    After an error of the disk itself the commit may still be found in the WAL by whoever opens the file next.
-    """
-    return was_locked(error) or getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
-
-
-def was_locked(error: DBAPIError) -> bool:
-    """Whether somebody else had the file's lock for longer than we wait."""
-    return is_busy(error.orig)
 
 
 def _leave_begin_to_us(connection: DBAPIConnection) -> None:

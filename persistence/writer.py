@@ -1,8 +1,8 @@
 """The batch writer: one task a node that commits the drafts of all its rooms (design, section 4).
 
-1. A draft into a room that was idle is committed at once; under load, batches start at least a tick apart.
-2. All rooms with waiting drafts go into one transaction. While the store cannot do it, their drafts go back to where
-   they stood, and those that have waited too long are Unsettled.
+1. A draft into a room that was idle for its pace is committed at once; under load the batches of a room start at least
+   its pace apart, or a tick where one was full. All rooms that are due go into one transaction (core/turns.py).
+2. While the store cannot do it, drafts go back to where they stood, and those that have waited too long are Unsettled.
 3. A commit whose answer is lost is *unclear*: exactly the same batch is appended again until the store says what became
    of it, and until then its room's later drafts wait.
 """
@@ -10,6 +10,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 
@@ -25,18 +26,21 @@ from persistence.contract.store import (
     StoreUnavailable,
     Unsettled,
 )
-from persistence.contract.writing import OnSettled, Settled
+from persistence.contract.writing import OnSettled, PaceOf, Settled
 from persistence.core.redo import results_over_both_tries
+from persistence.core.turns import SOON, Turns
 
 
 @dataclass(frozen=True, slots=True)
 class WriterLimits:
-    """What a writer takes at most. `max_wait` is how long a draft waits for a store that is out. Spans in seconds."""
+    """What a writer takes at most. `max_wait` is how long a draft waits for a store that is out. Spans in seconds. A
+    room's batch fits in half of what the room keeps for members that fall behind; it is shown in several frames."""
 
     max_waiting: int = 10_000
-    max_batch_drafts: int = 64
-    max_batch_bytes: int = 32 * 1024
+    max_batch_drafts: int = 256
+    max_batch_bytes: int = 128 * 1024
     tick: float = 0.02
+    burst: int = 5
     max_wait: float = 3.0
     first_retry: float = 0.05
     max_retry: float = 0.5
@@ -74,7 +78,7 @@ class BatchWriter:
 
     `run` it in one task, or `step` it by hand. `on_settled` is called from within `step` and `forget`, per room in the
     order in which drafts were put; it may call `put` and `forget`. `wall_ms` is the Unix time that entries carry, `now`
-    a monotonic clock in seconds.
+    a monotonic clock in seconds. `pace_of` is asked when a batch is cut; without it every room's pace is a tick.
     """
 
     def __init__(
@@ -84,6 +88,7 @@ class BatchWriter:
         *,
         wall_ms: Callable[[], int],
         now: Callable[[], float],
+        pace_of: PaceOf | None = None,
         limits: WriterLimits | None = None,
     ) -> None:
         self._log = log
@@ -91,22 +96,30 @@ class BatchWriter:
         self._wall_ms = wall_ms
         self._now = now
         self._limits = limits or WriterLimits()
+        self._pace_of = pace_of or (lambda room: self._limits.tick)
         self._queues: dict[RoomId, deque[_Waiting]] = {}
         self._in_flight: dict[RoomId, _Cut] = {}
         self._unclear: dict[RoomId, _Cut] = {}
         self._lost: dict[RoomId, _Lost] = {}
         self._settled_to: dict[RoomId, Seq] = {}
+        self._turns = Turns(tick=self._limits.tick, burst=self._limits.burst)
         self._taken = 0
-        self._next_start_at = 0.0
+        self._wakes_at = float("inf")
         self._retry_in = 0.0
-        self._closing = False
-        self._ended = False
-        self._changed = asyncio.Event()
+        self._slowest = 0.0
+        self._closing = self._ended = False
+        self._woken = asyncio.Event()
+        self._emptied = asyncio.Event()
 
     @property
     def waiting(self) -> int:
         """How many drafts have been taken and have no outcome yet."""
         return self._taken
+
+    def take_slowest(self) -> float:
+        """Seconds of the slowest transaction that ended since this was last called; 0.0 if none did."""
+        slowest, self._slowest = self._slowest, 0.0
+        return slowest
 
     def put(self, room: RoomId, draft: Draft, *, epoch: Epoch, incarnation: Incarnation, head: Seq) -> bool:
         """Take a draft; False, and nothing is taken, if as many as the bound allows are waiting, or after `close`.
@@ -114,15 +127,19 @@ class BatchWriter:
         if self._closing or self._taken >= self._limits.max_waiting:
             return False
         size = len((draft.text or "").encode(errors="replace"))
-        self._queues.setdefault(room, deque()).append(_Waiting(draft, epoch, incarnation, head, size, self._now()))
+        if room not in self._queues:
+            self._queues[room] = deque()
+            if self._turns.due_at(room) < self._wakes_at:
+                self._woken.set()
+        self._queues[room].append(_Waiting(draft, epoch, incarnation, head, size, self._now()))
         self._taken += 1
-        self._changed.set()
         return True
 
     def forget(self, room: RoomId, *, epoch: Epoch) -> None:
         """Let go of a room that is closed or lost: what waits is Fenced with `epoch`, and so is a batch whose commit is
         unclear. A batch on its way to the store gets its true outcome first. Nothing of the room is kept afterwards."""
         self._settled_to.pop(room, None)
+        self._turns.forget(room)
         waiting = self._queues.pop(room, deque())
         if room in self._in_flight:
             self._lost.setdefault(room, _Lost(epoch)).waiting += waiting
@@ -140,15 +157,15 @@ class BatchWriter:
 
         Cancelled while the store is at work, the batch is unclear; the next step settles it.
         """
-        while not self._has_work:
-            self._changed.clear()
-            if self._closing:
+        while (due_at := self._due_at()) is None or due_at > self._now() + SOON:
+            if due_at is None and self._closing:
                 return
-            await self._changed.wait()
-        if (delay := self._next_start_at - self._now()) > 0:
-            await asyncio.sleep(delay)
-        if self._has_work:
-            await self._append_once()
+            self._wakes_at = float("inf") if due_at is None else due_at
+            self._woken.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None if due_at is None else due_at - self._now()):
+                    await self._woken.wait()
+        await self._append_once()
 
     async def close(self, *, within: float) -> None:
         """Take nothing more and let `run`, which must be running, commit what waits; returns when that is done.
@@ -157,29 +174,35 @@ class BatchWriter:
         whose commit is unclear, gets no outcome, for none is known.
         """
         self._closing = True
-        self._changed.set()
+        self._woken.set()
         try:
             async with asyncio.timeout(within):
                 while self._taken:
-                    self._changed.clear()
-                    await self._changed.wait()
+                    self._emptied.clear()
+                    await self._emptied.wait()
         except TimeoutError:
             self._ended = True
             for room in list(self._queues):
                 self._refuse(room, self._queues.pop(room, ()), Unsettled("the node stops"))
 
-    @property
-    def _has_work(self) -> bool:
-        return bool(self._queues or self._unclear)
+    def _due_at(self) -> float | None:
+        """When the next transaction is due; None while there is nothing to do."""
+        if self._unclear or (self._closing and self._queues):
+            return self._turns.start_at
+        return self._turns.next_of(self._queues) if self._queues else None
 
     async def _append_once(self) -> None:
-        started_at = self._now()
-        self._next_start_at = started_at + self._limits.tick
+        now = self._now()
+        self._turns.started(now)
         redone, self._unclear = self._unclear, {}
-        cuts = {room: self._cut(room) for room in list(self._queues) if room not in redone}
+        due = [it for it in self._queues if it not in redone and (self._closing or self._turns.has_rested(it, now))]
+        cuts = {room: self._cut(room, now) for room in due}
         self._in_flight = redone | cuts
         try:
-            outcomes = await self._log.append_batch([cut.batch for cut in self._in_flight.values()])
+            try:
+                outcomes = await self._log.append_batch([cut.batch for cut in self._in_flight.values()])
+            finally:
+                self._slowest = max(self._slowest, self._now() - now)
         except OutcomeUnknown as error:
             self._hold(self._in_flight)
             self._back_off(str(error))
@@ -198,8 +221,8 @@ class BatchWriter:
             for room, it in lost.items():
                 self._refuse(room, it.waiting, Fenced(it.epoch))
 
-    def _cut(self, room: RoomId) -> _Cut:
-        """Take the first drafts of one owner from a room's queue, as many as a batch may hold."""
+    def _cut(self, room: RoomId, now: float) -> _Cut:
+        """Take a room's first drafts of one owner, as many as a batch may hold, and let the room rest."""
         queue = self._queues[room]
         first, size, taken = queue[0], 0, list[_Waiting]()
         while queue and len(taken) < self._limits.max_batch_drafts:
@@ -209,8 +232,11 @@ class BatchWriter:
             if taken and (size > self._limits.max_batch_bytes or not same_owner):
                 break
             taken.append(queue.popleft())
+        rest = self._limits.tick
         if not queue:
             del self._queues[room]
+            rest = self._pace_of(room)
+        self._turns.rest(room, until=now + rest)
         drafts = tuple(it.draft for it in taken)
         batch = RoomBatch(room, first.epoch, first.incarnation, self._wall_ms(), drafts)
         # a head is as old as its put, and a batch may have been settled since
@@ -232,13 +258,14 @@ class BatchWriter:
                 self._lost[room].waiting[:0] = cut.waiting
             else:
                 self._queues.setdefault(room, deque()).extendleft(reversed(cut.waiting))
+                self._turns.forget(room)
 
     def _back_off(self, why: str) -> None:
         """Let the store rest, and give up what has waited too long for it where nothing unclear stands before."""
         limits = self._limits
         self._retry_in = min(max(limits.first_retry, 2 * self._retry_in), limits.max_retry)
         now = self._now()
-        self._next_start_at = now + self._retry_in
+        self._turns.hold(until=now + self._retry_in)
         for room in [room for room in self._queues if room not in self._unclear]:
             # what is told of one room may make the host forget another
             queue, late = self._queues.get(room, deque()), list[_Waiting]()
@@ -269,5 +296,5 @@ class BatchWriter:
 
     def _deliver(self, room: RoomId, epoch: Epoch, results: tuple[tuple[Draft, Outcome], ...]) -> None:
         self._taken -= len(results)
-        self._changed.set()
+        self._emptied.set()
         self._on_settled(Settled(room, epoch, results))

@@ -5,6 +5,7 @@ only then close the listener.
 """
 
 import asyncio
+import gc
 import logging
 import secrets
 import signal
@@ -44,6 +45,8 @@ from shard_node.host import RoomHost
 from shard_node.housekeeping import Housekeeping
 from shard_node.lease_keeper import LeaseKeeper
 from shard_node.ownership_watch import OwnershipWatch
+from shard_node.room_messages import RoomMessages
+from shard_node.row_watch import RowWatch
 from shard_node.settings import NodeSettings
 
 SETTLE_WITHIN = 2.0
@@ -71,6 +74,7 @@ class Node:
             on_settled=lambda settled: self.host.settled(settled),
             wall_ms=_wall_ms if settings.test_clock is None else _OffsetClock(settings.test_clock),
             now=now,
+            pace_of=lambda room: self.host.pace_of(room),
             limits=WriterLimits(max_waiting=settings.max_waiting),
         )
         self.host = RoomHost(
@@ -80,6 +84,7 @@ class Node:
             owners=owners,
             writer=self.writer,
             now=now,
+            cpu=time.thread_time,
             new_log=lambda: LogId(secrets.token_hex(8)),
             may_open=lambda: self.keeper.may_open(),
             end=lambda connection: connection.end(),
@@ -121,9 +126,16 @@ class Node:
             ping_timeout=settings.ping_timeout,
             now=now,
         )
+        self._messages = RoomMessages(gateway.read_history)
         self._watch = OwnershipWatch(self.host, owners, self._spawn)
+        self._row_watch = RowWatch(self.host)
         self._housekeeping = Housekeeping(
-            self.host, now=now, lag=lag, learn=_Lesson(budgets, gateway), linger=settings.room_linger
+            self.host,
+            now=now,
+            lag=lag,
+            slowest_commit=self.writer.take_slowest,
+            learn=_Lesson(budgets, gateway),
+            linger=settings.room_linger,
         )
 
     def stop(self) -> None:
@@ -141,6 +153,7 @@ class Node:
                     "sessions": self._sessions.run(),
                     "lease": self.keeper.run(),
                     "ownership watch": self._watch.run(),
+                    "row watch": self._row_watch.run(),
                     "writer": self.writer.run(),
                     "housekeeping": self._housekeeping.run(),
                 }.items()
@@ -160,15 +173,17 @@ class Node:
         await asyncio.sleep(BYE_WITHIN)
 
     def _config(self) -> uvicorn.Config:
-        health = health_app(self.host, lease=lambda: self.keeper.lease, unready=self._unready)
+        health = health_app(
+            self.host, lease=lambda: self.keeper.lease, unready=self._unready, routes=self._messages.routes
+        )
         path = self._settings.node_path.strip("/")
         app: ASGIApp = socketio.ASGIApp(self._server, other_asgi_app=health, socketio_path=path)
         return uvicorn.Config(
             OriginCheck(app, self._settings.origins),
             host=self._settings.node_host,
             port=self._settings.node_port,
-            http="httptools",
-            ws=door_to(self._sessions) if self._settings.fanout == "direct" else FindableWebSocketProtocol,
+            http=door_to(self._sessions) if self._settings.fanout == "direct" else "httptools",
+            ws=FindableWebSocketProtocol,
             ws_per_message_deflate=False,
             ws_ping_interval=None,
             ws_max_size=MAX_PAYLOAD_BYTES,
@@ -204,11 +219,12 @@ class _Lesson:
         self._gateway = gateway
         self._joins = 0
         self._cpu = time.process_time()
+        self._at = time.monotonic()
 
     def __call__(self) -> None:
-        joins, cpu = self._gateway.joins, time.process_time()
-        self._budgets.learn(joins=joins - self._joins, cpu=cpu - self._cpu)
-        self._joins, self._cpu = joins, cpu
+        joins, cpu, at = self._gateway.joins, time.process_time(), time.monotonic()
+        self._budgets.learn(joins=joins - self._joins, cpu=cpu - self._cpu, span=at - self._at)
+        self._joins, self._cpu, self._at = joins, cpu, at
 
 
 class _Listener(uvicorn.Server):
@@ -285,6 +301,10 @@ def main() -> None:
     set_up_logs(settings.node_name)
     # what a stranger sends must not fill the log with tracebacks
     logging.getLogger("engineio.server").setLevel(logging.CRITICAL)
+    # a node's objects live as long as its members: looking at all of them ever anew costs a fifth of a join
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
     asyncio.run(run(settings))
 
 

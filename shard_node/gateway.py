@@ -10,11 +10,20 @@ import structlog
 
 from director.contract.clock import FleetClock
 from director.contract.errors import ErrorCode, ErrorShape, Refusal
+from director.contract.ids import Role, UserId
 from director.contract.ticket import Ticket, TicketBook
 from persistence.contract.messages import Author
 from persistence.contract.store import RoomHistory, StoreUnavailable
-from shard_node.contract.events import PROTOCOL_VERSION, Joined, JoinRequest, Limits, Position
-from shard_node.core.admission import Budgets
+from shard_node.contract.events import (
+    PROTOCOL_VERSION,
+    HistoryPage,
+    HistoryRequest,
+    Joined,
+    JoinRequest,
+    Limits,
+    Position,
+)
+from shard_node.core.admission import Budgets, Gate
 from shard_node.core.lag import LagProbe
 from shard_node.core.recovery import Replay, Reset, StaleOwner, recover
 from shard_node.core.throttle import Rate
@@ -38,7 +47,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """A client that may join, until it has."""
+    """A client that may join, until it has; from then on its connection's `admission` is the room alone."""
 
     ticket: Ticket
     request: JoinRequest
@@ -85,19 +94,8 @@ class RoomGateway:
     async def connecting(self, auth: object) -> Admission:
         """Check the ticket, open the room, and see that this node is not behind the client's own position."""
         request = _join_request_of(auth)
-        ticket = self._ticket_of(request)
-        if self._is_stopping():
-            raise Refusal(ErrorCode.SHUTDOWN, "this node is stopping; ask the director")
-        if not self._may_admit():
-            raise _unconfirmed()
-        now = self._now()
         gate = self._budgets.joins if request.since is None else self._budgets.resumes
-        wait = gate.ask(now)
-        if wait > 0:
-            raise Refusal(ErrorCode.BUSY, "many are joining; this is your turn", retry_after_ms=_ms(wait))
-        if self._lag.is_doubtful(now):
-            await self._confirm_rows()
-        hosted = await self._host.open(ticket.room)
+        ticket, hosted = await self._enter(request, gate)
         if hosted.members.connections_of(ticket.user) >= MAX_CONNECTIONS:
             why = f"you are in this room by {MAX_CONNECTIONS} connections already"
             raise Refusal(ErrorCode.RATE_LIMITED, why, retry_after_ms=5_000)
@@ -106,10 +104,24 @@ class RoomGateway:
             raise Refusal(ErrorCode.NOT_OWNER, "a later owner has served you already; ask the director")
         return admission
 
+    async def _enter(self, request: JoinRequest, gate: Gate | None = None) -> tuple[Ticket, HostedRoom]:
+        """The ticket and its room, opened if need be, for one who may come in now."""
+        ticket = self._ticket_of(request)
+        if self._is_stopping():
+            raise Refusal(ErrorCode.SHUTDOWN, "this node is stopping; ask the director")
+        if not self._may_admit():
+            raise _unconfirmed()
+        now = self._now()
+        if gate is not None and (wait := gate.ask(now)) > 0:
+            raise Refusal(ErrorCode.BUSY, "many are joining; this is your turn", retry_after_ms=_ms(wait))
+        if self._lag.is_doubtful(now):
+            await self._confirm_rows()
+        return ticket, await self._host.open(ticket.room)
+
     def connected(self, connection: Connection) -> None:
         """Note the head, register the member and send `joined`, in one step."""
         admission: Admission = connection.admission
-        hosted = admission.hosted
+        hosted = connection.admission = admission.hosted
         recovery = self._recovery_of(admission)
         if self._host.room_of(admission.ticket.room) is not hosted or isinstance(recovery, StaleOwner):
             self._host.bye(connection, ErrorCode.NOT_OWNER)
@@ -144,7 +156,7 @@ class RoomGateway:
 
     def disconnected(self, connection: Connection) -> None:
         """The member left, by whatever way."""
-        self._host.remove(connection.admission.hosted, connection)
+        self._host.remove(connection.admission, connection)
 
     async def _confirm_rows(self) -> None:
         """One look at the rows for all who wait."""
@@ -191,12 +203,25 @@ class RoomGateway:
             recent=room.recent,
         )
 
+    async def read_history(self, visitor: JoinRequest, request: HistoryRequest) -> HistoryPage:
+        """What `history` answers, for one who has a ticket and no connection; Refusal as there."""
+        ticket, hosted = await self._enter(visitor)
+        if (limited := self._limit_of(hosted, ticket.user, ticket.role)) is not None:
+            raise limited
+        return await self._requests.read_history(hosted, request)
+
+    def _limit_of(self, hosted: HostedRoom, user: UserId, role: Role) -> Refusal | None:
+        """Count one thing that a user asks for; the refusal if it is one too many."""
+        wait = hosted.seconds_until_allowed(user, STAFF_RATE if role.is_staff else STUDENT_RATE, self._now())
+        if wait > 0:
+            return Refusal(ErrorCode.RATE_LIMITED, "too many requests; slow down", retry_after_ms=_ms(wait))
+        return None
+
     # events
 
     def event(self, connection: Connection, name: str, args: Sequence[object], reply: Reply) -> None:
         """Check and pass on what a member asks for, before anything waits, so that its order is kept."""
-        admission: Admission = connection.admission
-        hosted = admission.hosted
+        hosted: HostedRoom = connection.admission
         shape = REQUESTS.get(name)
         if shape is None:
             reply(_unsupported(name))
@@ -209,10 +234,7 @@ class RoomGateway:
         if member is None or self._host.room_of(hosted.record.room) is not hosted:
             reply(Refusal(ErrorCode.NOT_OWNER, "this node no longer serves the room; ask the director").shape)
             return
-        rate = STAFF_RATE if member.author.role.is_staff else STUDENT_RATE
-        wait = hosted.seconds_until_allowed(member.author.id, rate, self._now())
-        if wait > 0:
-            limited = Refusal(ErrorCode.RATE_LIMITED, "too many requests; slow down", retry_after_ms=_ms(wait))
+        if (limited := self._limit_of(hosted, member.author.id, member.author.role)) is not None:
             reply(limited.shape)
             return
         if shape in POSTS and (wait := self._budgets.sends.ask(self._now())) > 0:

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from director.contract.errors import ErrorCode, Refusal
 from director.contract.lease import NodeLease
+from shard_node.contract.events import NodeMode
 from shard_node.host import RoomHost
 
 
@@ -31,18 +32,40 @@ class NodeCollector:
             "hall_node_connections", "Members connected", value=sum(hosted.members.connections for hosted in rooms)
         )
         yield GaugeMetricFamily(
-            "hall_node_behind", "Members that have not been shown all", value=sum(h.members.behind for h in rooms)
+            "hall_node_behind", "Members that have not been shown all", value=sum(len(h.members.behind) for h in rooms)
+        )
+        overload = self._host.overload
+        mode = GaugeMetricFamily("hall_node_mode", "1 for the mode that the node is in", labels=["mode"])
+        for known in NodeMode:
+            mode.add_metric([known.value], float(known is overload.mode))
+        yield mode
+        yield GaugeMetricFamily(
+            "hall_node_lag_seconds", "How late the event loop was in the last second", value=overload.strain.lag
+        )
+        yield GaugeMetricFamily(
+            "hall_node_outgoing_bytes",
+            "Bytes that wait to be sent to members that have been shown all",
+            value=overload.strain.outgoing,
+        )
+        yield GaugeMetricFamily(
+            "hall_node_commit_seconds", "The slowest transaction of the last second", value=overload.strain.commit
+        )
+        paces = [hosted.pace_in(overload.mode) for hosted in rooms]
+        yield GaugeMetricFamily(
+            "hall_node_pace_seconds", "Pace of the room that gathers messages for longest", value=max(paces, default=0)
         )
 
 
-def health_app(host: RoomHost, *, lease: Callable[[], NodeLease], unready: Callable[[], str | None]) -> Starlette:
-    """`/healthz` (asks nobody), `/readyz` (503 and why, until the node may be given rooms) and `/metrics`."""
+def health_app(
+    host: RoomHost, *, lease: Callable[[], NodeLease], unready: Callable[[], str | None], routes: Sequence[Route] = ()
+) -> Starlette:
+    """`/healthz` (asks nobody), `/readyz` (503 and why, until the node may be given rooms), `/metrics` and `routes`."""
     registry = CollectorRegistry()
     registry.register(NodeCollector(host))
 
     async def healthz(request: Request) -> Response:
         held = lease()
-        return _json({"ok": True, "node": held.node, "incarnation": held.incarnation})
+        return json_answer({"ok": True, "node": held.node, "incarnation": held.incarnation})
 
     async def readyz(request: Request) -> Response:
         why = unready()
@@ -57,7 +80,7 @@ def health_app(host: RoomHost, *, lease: Callable[[], NodeLease], unready: Calla
         return refused(Refusal(ErrorCode.UNSUPPORTED, f"this node has nothing at {request.url.path}"))
 
     return Starlette(
-        routes=[Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics)],
+        routes=[Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", metrics), *routes],
         exception_handlers={404: nothing, 405: nothing},
     )
 
@@ -92,11 +115,12 @@ async def _refuse(refusal: Refusal, scope: Scope, receive: Receive, send: Send) 
 
 def refused(refusal: Refusal) -> Response:
     """A refusal as an HTTP answer."""
-    response = _json(refusal.shape, status=refusal.code.http_status)
+    response = json_answer(refusal.shape, status=refusal.code.http_status)
     if refusal.code.http_status in (429, 503):
         response.headers["Retry-After"] = str(max(1, -(-refusal.retry_after_ms // 1000)))
     return response
 
 
-def _json(body: object, *, status: int = 200) -> Response:
+def json_answer(body: object, *, status: int = 200) -> Response:
+    """An answer that nobody keeps."""
     return Response(msgspec.json.encode(body), status, {"Cache-Control": "no-store"}, media_type="application/json")

@@ -13,9 +13,10 @@ from persistence.contract.messages import Draft
 from persistence.contract.store import Behind, Fenced, Opened, RoomHistory, RoomLog, StoreUnavailable
 from persistence.contract.writing import DraftWriter, Settled
 from shard_node.contract.events import MAX_ANSWER_BYTES, MAX_RECOVERED, Bye
+from shard_node.core.overload import Overload
 from shard_node.core.room import Disallowed, Room
 from shard_node.fanout.connection import Connection
-from shard_node.fanout.members import Member, Members
+from shard_node.fanout.members import Member
 from shard_node.fanout.packets import event_packet
 from shard_node.hosted_room import HostedRoom, OnOutcome
 
@@ -27,7 +28,8 @@ _log = structlog.get_logger()
 
 
 class RoomHost:
-    """Opens, keeps and ends rooms. `may_open` is the lease guard's word, `end` disconnects a client in good order."""
+    """Opens, keeps and ends rooms. `may_open` is the lease guard's word, `end` ends a client in good order. `cpu`
+    counts the seconds that this thread has run; `now` stands for it where there is none."""
 
     def __init__(
         self,
@@ -41,6 +43,7 @@ class RoomHost:
         new_log: Callable[[], LogId],
         may_open: Callable[[], bool],
         end: Callable[[Connection], None],
+        cpu: Callable[[], float] | None = None,
     ) -> None:
         self.node = node
         self.incarnation = Incarnation("")
@@ -52,11 +55,13 @@ class RoomHost:
         self._new_log = new_log
         self._may_open = may_open
         self._end = end
+        self._cpu = cpu
         self._rooms: dict[RoomId, HostedRoom] = {}
         self._opening: dict[RoomId, asyncio.Task[HostedRoom]] = {}
         self._closing: dict[RoomId, asyncio.Task[None]] = {}
         self._reported: dict[RoomId, int] = {}
         self._store_failed_at: float | None = None
+        self.overload = Overload()
 
     def __iter__(self) -> Iterator[HostedRoom]:
         return iter(list(self._rooms.values()))
@@ -67,6 +72,11 @@ class RoomHost:
     def room_of(self, room: RoomId) -> HostedRoom | None:
         """The room, if it is open here."""
         return self._rooms.get(room)
+
+    def pace_of(self, room: RoomId) -> float:
+        """How far apart the room's batches are to start, in seconds; a room that is not open here need not wait."""
+        hosted = self._rooms.get(room)
+        return 0.0 if hosted is None else hosted.pace_in(self.overload.mode)
 
     # opening
 
@@ -118,7 +128,6 @@ class RoomHost:
             _log.warning("room_not_opened", room=room, why=repr(error))
             if held:
                 self._store_failed_at = self._now()
-            if held:
                 await self._release(held[-1], held[-1].epoch)
             raise Refusal(
                 ErrorCode.STORE_UNAVAILABLE, "the store does not open the room now; try again", retry_after_ms=1000
@@ -148,7 +157,7 @@ class RoomHost:
                         record.room, before=None, limit=MAX_RECOVERED, max_bytes=MAX_ANSWER_BYTES
                     )
                     room = Room(record.room, state, page.entries)
-                    return HostedRoom(record, room, Members(), empty_since=self._now())
+                    return HostedRoom(record, room, now=self._now, cpu=self._cpu)
                 case Behind(epoch):
                     answer = await self._owners.renew_claim(
                         record.room,
@@ -168,17 +177,11 @@ class RoomHost:
 
     def add(self, hosted: HostedRoom, member: Member) -> None:
         """Register a member in the step in which it is told the head."""
-        hosted.members.add(member)
-        hosted.empty_since = None
+        hosted.add(member)
 
     def remove(self, hosted: HostedRoom, connection: Connection) -> None:
         """A connection left; idempotent."""
-        member = hosted.members.member_of(connection)
-        hosted.members.remove(connection)
-        if member is not None and not hosted.members.has(member.author.id):
-            hosted.forget_bucket(member.author.id, self._now())
-        if not hosted.members.connections and hosted.empty_since is None:
-            hosted.empty_since = self._now()
+        hosted.remove(connection)
 
     def changed_counts(self) -> dict[RoomId, int]:
         """Members of the rooms in which their number differs from what was last reported."""
@@ -215,7 +218,7 @@ class RoomHost:
         if hosted is None or hosted.room.epoch != settled.epoch:
             return
         try:
-            hosted.settle(settled.results, self._now())
+            hosted.settle(settled.results)
         except ValueError:
             _log.exception("log_out_of_step", room=settled.room)
             self.drop(settled.room, ErrorCode.NOT_OWNER)
@@ -231,6 +234,7 @@ class RoomHost:
         hosted = self._rooms.pop(room, None)
         if hosted is None:
             return
+        hosted.showing.stop()
         hosted.fail_waiting(code, "this node no longer serves the room; ask the director")
         self._writer.forget(room, epoch=hosted.room.epoch)
         for member in hosted.members:

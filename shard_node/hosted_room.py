@@ -2,40 +2,85 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 from director.contract.errors import ErrorCode, Refusal
 from director.contract.ids import UserId
 from director.contract.ownership import RoomRecord
 from persistence.contract.messages import Draft, Entry
 from persistence.contract.store import Appended, Outcome
-from shard_node.contract.events import Ambient
+from shard_node.contract.events import NodeMode
+from shard_node.core.ambient import AmbientNews
+from shard_node.core.pace import Pace
 from shard_node.core.room import Room
 from shard_node.core.throttle import Rate, TokenBucket
-from shard_node.fanout.members import Members
+from shard_node.fanout.connection import Connection
+from shard_node.fanout.members import Member, Members
+from shard_node.fanout.packets import event_packet
+from shard_node.fanout.showing import Showing
 
 MAX_KEPT_BUCKETS = 256
 
 OnOutcome = Callable[[Outcome | Refusal], None]
 
 
-@dataclass(slots=True, eq=False)
 class HostedRoom:
-    """One epoch of a room on this node, from its opening to its end."""
+    """One epoch of a room on this node, from its opening to its end. `now` is monotonic, `cpu` counts the seconds that
+    this thread has run."""
 
-    record: RoomRecord
-    room: Room
-    members: Members
-    empty_since: float | None
-    reactions: Counter[str] = field(default_factory=Counter)
-    _waiting: dict[int, tuple[Draft, OnOutcome]] = field(default_factory=dict)
-    _asked: Counter[tuple[UserId, str]] = field(default_factory=Counter)
-    _buckets: dict[UserId, TokenBucket] = field(default_factory=dict)
-    _told: Ambient | None = None
+    def __init__(
+        self, record: RoomRecord, room: Room, *, now: Callable[[], float], cpu: Callable[[], float] | None = None
+    ) -> None:
+        self.record = record
+        self.room = room
+        self.members = Members()
+        self.pace = Pace()
+        self.showing = Showing(self.members, now=now, cpu=cpu, learn=self.pace.learn)
+        self.empty_since: float | None = now()
+        self.reactions: Counter[str] = Counter()
+        self._now = now
+        self._news = AmbientNews(now())
+        self._waiting: dict[int, tuple[Draft, OnOutcome]] = {}
+        self._asked: Counter[tuple[UserId, str]] = Counter()
+        self._buckets: dict[UserId, TokenBucket] = {}
 
     @property
     def is_idle(self) -> bool:
         return self.empty_since is not None and not self._waiting
+
+    # members
+
+    def add(self, member: Member) -> None:
+        """Register a member in the step in which it is told the head."""
+        self.members.add(member)
+        self.empty_since = None
+        self._news.stir()
+
+    def remove(self, connection: Connection) -> None:
+        """A connection left; idempotent. What its user has used up stays so for one who comes back at once."""
+        member = self.members.member_of(connection)
+        if member is None:
+            return
+        self.members.remove(connection)
+        self._news.stir()
+        if not self.members.has(member.author.id):
+            self._forget_bucket(member.author.id)
+        if not self.members.connections:
+            self.empty_since = self._now()
+
+    def tell_ambient(self, mode: NodeMode, *, most: int) -> int:
+        """Let the newest counts be told, if it is time and they have changed, to no more than `most` members at once;
+        how many have been told. To be called again and again: the others follow."""
+        news = self._news.newest(members=len(self.members), reactions=self.reactions, mode=mode, now=self._now())
+        if news is not None:
+            self.reactions.clear()
+            self.members.tell(event_packet("ambient", news))
+        return self.members.tell_on(most)
+
+    def pace_in(self, mode: NodeMode) -> float:
+        """How far apart the room's batches are to start, in seconds."""
+        return self.pace.seconds_for(self.members.connections, mode)
+
+    # drafts
 
     def wait_for(self, draft: Draft, on_outcome: OnOutcome) -> None:
         """Remember whom to tell what became of a draft. The draft is told apart from an equal one by its identity."""
@@ -46,7 +91,7 @@ class HostedRoom:
         """Whether the same author's same `cid` waits already: a retry shares the fate of the first try."""
         return self._asked[draft.by.id, draft.cid] > 0
 
-    def settle(self, results: Sequence[tuple[Draft, Outcome]], now: float) -> None:
+    def settle(self, results: Sequence[tuple[Draft, Outcome]]) -> None:
         """Answer those who asked, then show what was committed. Raises ValueError if the numbers leave a hole."""
         entries: list[Entry] = []
         for draft, outcome in results:
@@ -56,8 +101,7 @@ class HostedRoom:
             _, on_outcome = self._pop(draft)
             on_outcome(outcome)
         if entries:
-            for frame in self.room.show(entries):
-                self.members.show(frame, now)
+            self.showing.show(self.room.show(entries))
 
     def give_up(self, draft: Draft) -> None:
         """The draft was not put: nobody waits for it."""
@@ -88,21 +132,13 @@ class HostedRoom:
             bucket = self._buckets[user] = TokenBucket(rate, now)
         return bucket.take(now)
 
-    def forget_bucket(self, user: UserId, now: float) -> None:
-        """The user's last connection left. What was used up stays so for one who comes back at once."""
+    def _forget_bucket(self, user: UserId) -> None:
+        now = self._now()
         if len(self._buckets) > 2 * len(self.members) + MAX_KEPT_BUCKETS:
             self._buckets = {known: bucket for known, bucket in self._buckets.items() if not bucket.is_full(now)}
         bucket = self._buckets.get(user)
         if bucket is not None and bucket.is_full(now):
             del self._buckets[user]
-
-    def tell_ambient(self) -> None:
-        """Tell the newest counts if they changed since last told; to be called every 2 s at most."""
-        newest = Ambient(members=len(self.members), reactions=dict(self.reactions))
-        if newest.reactions or newest != self._told:
-            self._told = newest
-            self.reactions.clear()
-            self.members.tell("ambient", newest)
 
 
 def _nobody(outcome: Outcome | Refusal) -> None:

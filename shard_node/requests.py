@@ -88,7 +88,7 @@ class RoomRequests:
                 draft = Draft(request.cid, member.author, Kind.MODE, mode=request.mode, slow_ms=request.slow_ms)
                 self._post(hosted, draft, answer)
             case HistoryRequest():
-                self._later(answer, self._read(hosted, request))
+                self._later(answer, self.read_history(hosted, request))
             case ReactRequest():
                 if request.emoji not in REACTIONS:
                     raise Refusal(ErrorCode.BAD_REQUEST, f"reactions of this room are {' '.join(REACTIONS)}")
@@ -128,7 +128,8 @@ class RoomRequests:
         except StoreUnavailable as error:
             raise _store_unavailable() from error
 
-    async def _read(self, hosted: HostedRoom, request: HistoryRequest) -> HistoryPage:
+    async def read_history(self, hosted: HostedRoom, request: HistoryRequest) -> HistoryPage:
+        """The page that was asked for. Raises Refusal."""
         if request.before is not None and request.after is not None:
             raise Refusal(ErrorCode.BAD_REQUEST, "history goes before or after a number, not both")
         try:

@@ -5,10 +5,16 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from director.contract.lease import LeaseTimings
+
+SECONDS: dict[str, JsonValue] = {"unit": "s"}
+"""Marks a setting whose number is a span in seconds."""
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, not bound to
 
 
 class NodeSettings(BaseSettings):
@@ -29,29 +35,55 @@ class NodeSettings(BaseSettings):
         default="", description="the node's own origin for the directors' probes; unset: http://HOST:PORT"
     )
     demo: bool = Field(default=False, description="identities without proof, on loopback only")
-    data: Path = Field(default=Path(".hall"), description="folder of the SQLite file and the demo's ticket key")
-    redis_url: str = Field(default="redis://127.0.0.1:6379/0", description="where ownership and leases are kept")
-    store_url: str = Field(default="", description="where messages are kept; unset: SQLite in the data folder")
+    data: Path = Field(default=Path(".hall"), description="folder of the demo's secrets and of the SQLite file")
+    redis_url: str = Field(
+        default="redis://127.0.0.1:6379/0",
+        description="where ownership and leases are kept: redis://, rediss://, unix://, or redis+sentinel://a,b,c/NAME",
+    )
+    store_url: str = Field(
+        default="",
+        description="where messages are kept: postgresql://USER:PASSWORD@HOST/NAME; unset: SQLite in the data folder",
+    )
     ticket_key: str = Field(
         default="", description="the key that tickets are signed with, 32 characters at least", repr=False
     )
-    allowed_origins: str = Field(default="", description="origins whose pages may connect, with commas between")
+    allowed_origins: str = Field(default="", description="origins whose pages may use the fleet, with commas between")
     director_url: str = Field(default="http://127.0.0.1:8000", description="the director as browsers see it")
     test_clock: Path | None = Field(
         default=None, description="for tests: a file that says how many milliseconds the wall clock is off"
     )
-    lease_renew: float = 1.0
-    lease_stop_accepting: float = 3.0
-    lease_drop_rooms: float = 5.0
-    lease_expire: float = 6.0
-    lease_guard: float = 1.0
+    lease_renew: float = Field(
+        default=1.0,
+        description="a node renews its lease so often; the same on all processes",
+        json_schema_extra=SECONDS,
+    )
+    lease_stop_accepting: float = Field(
+        default=3.0,
+        description="with Redis and the store silent, a node refuses joins after",
+        json_schema_extra=SECONDS,
+    )
+    lease_drop_rooms: float = Field(
+        default=5.0, description="with both silent, it drops its rooms after", json_schema_extra=SECONDS
+    )
+    lease_expire: float = Field(
+        default=6.0, description="a lease that is not renewed lapses after", json_schema_extra=SECONDS
+    )
+    lease_guard: float = Field(
+        default=1.0, description="what a node keeps clear of its lease's end", json_schema_extra=SECONDS
+    )
     fanout: Literal["direct", "stock"] = Field(
         default="direct",
         description="how members are written to: `direct`, or `stock` (all by python-socketio; to be used if in doubt)",
     )
-    ping_interval: int = Field(default=10, description="Engine.IO's ping interval", ge=1)
-    ping_timeout: int = Field(default=5, description="Engine.IO's ping time-out", ge=1)
-    room_linger: float = Field(default=60.0, description="an empty room is closed after", ge=0)
+    ping_interval: int = Field(
+        default=10, description="Engine.IO asks so often whether a client is there", ge=1, json_schema_extra=SECONDS
+    )
+    ping_timeout: int = Field(
+        default=5, description="a client that does not answer is gone after", ge=1, json_schema_extra=SECONDS
+    )
+    room_linger: float = Field(
+        default=60.0, description="an empty room is closed after", ge=0, json_schema_extra=SECONDS
+    )
     max_waiting: int = Field(
         default=10_000, description="messages that may wait for the store before senders get BUSY", ge=1
     )
@@ -65,11 +97,23 @@ class NodeSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _demo_stays_at_home(self) -> "NodeSettings":
-        if self.demo and self.node_host not in ("127.0.0.1", "::1", "localhost"):
+        if self.demo and self.node_host not in _LOOPBACK:
             raise ValueError(f"HALL_DEMO=1 binds to loopback only; set HALL_NODE_HOST=127.0.0.1, not {self.node_host}")
         if not self.demo and len(self.ticket_key) < 32:
             raise ValueError(
                 "HALL_TICKET_KEY must have 32 characters at least (the director's own); or set HALL_DEMO=1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _probes_reach_this_node(self) -> "NodeSettings":
+        """A director on another host that probes 127.0.0.1 finds nobody there, and takes a node that lives for dead."""
+        if not self.node_probe_url and (
+            self.node_host in _EVERYWHERE or (self.node_host in _LOOPBACK and not _is_local(self.redis_url))
+        ):
+            raise ValueError(
+                "set HALL_NODE_PROBE_URL to the address at which directors reach this very node, like "
+                f"http://10.0.0.7:{self.node_port} (http://127.0.0.1:{self.node_port} if they all run on this host)"
             )
         return self
 
@@ -105,3 +149,10 @@ class NodeSettings(BaseSettings):
             port = f":{parts.port}" if parts.port else ""
             allowed = [f"{parts.scheme}://{host}{port}" for host in ("127.0.0.1", "localhost")]
         return tuple(dict.fromkeys([*allowed, self.url, self.probe_url]))
+
+
+def _is_local(redis_url: str) -> bool:
+    """Whether Redis, or each server of its Sentinel set, is on this very host."""
+    parts = urlsplit(redis_url)
+    hosts = [it.rpartition(":")[0] or it for it in parts.netloc.rpartition("@")[2].split(",")]
+    return parts.scheme == "unix" or all(host.strip("[]") in _LOOPBACK for host in hosts)

@@ -20,12 +20,16 @@ class Settled:
 
 OnSettled = Callable[[Settled], None]
 
+PaceOf = Callable[[RoomId], float]
+"""How far apart the batches of a room start at least, in seconds."""
+
 
 class DraftWriter(Protocol):
     """One task a node that commits the drafts of all its rooms.
 
-    `put` keeps the order in which it is called, per room. A room's next batch is cut when its former one is settled.
-    Each draft taken gets exactly one outcome, by the callback, in order.
+    `put` keeps the order in which it is called, per room. A room's next batch is cut when its former one is settled and
+    its pace has passed; a draft into a room that was idle for that long waits for the transaction under way alone. Each
+    draft taken gets exactly one outcome, by the callback, in order.
     """
 
     def put(self, room: RoomId, draft: Draft, *, epoch: Epoch, incarnation: Incarnation, head: Seq) -> bool:

@@ -8,7 +8,7 @@
 5. An entry that the same batch deletes leaves it without its text, in the table and in the outcome.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from director.contract.ids import Seq, UserId
@@ -70,37 +70,48 @@ def plan_batch(
     at = max(batch.at, state.last_at)
     seq = state.last_seq
     mode, slow_ms, notice = state.mode, state.slow_ms, state.notice
-    first_results = dict(known)
-    pointed_at = dict(targets)
+    numbered: dict[tuple[UserId, str], Seq] = {}
     added: dict[Seq, tuple[Entry, bytes]] = {}
+    gone: set[Seq] = set()
     bare: list[Seq] = []
     settled: list[Duplicate | Unfounded | Seq] = []
+
+    def target_at(number: Seq) -> Target | None:
+        if number in added:
+            entry = added[number][0]
+            return Target(entry.by.id, entry.kind, deleted=entry.deleted is True)
+        return targets.get(number)
+
+    # thousands of drafts a second pass here: nothing is made for a draft that few drafts need
     for draft in batch.drafts:
         key = (draft.by.id, draft.cid)
-        if (first := first_results.get(key)) is not None:
+        if (first := known.get(key)) is not None:
             settled.append(first)
             continue
-        if (unfounded := _refuse(draft, pointed_at)) is not None:
+        if (own := numbered.get(key)) is not None:
+            settled.append(Duplicate(own, batch.epoch, at, added[own][1]))
+            continue
+        if (draft.reply_to is not None or draft.kind is Kind.DELETE) and (
+            unfounded := _refuse(draft, target_at)
+        ) is not None:
             settled.append(unfounded)
             continue
         seq = Seq(seq + 1)
-        digest = draft.digest
-        added[seq] = (draft.numbered(seq, at), digest)
-        pointed_at[seq] = Target(draft.by.id, draft.kind, deleted=False)
-        first_results[key] = Duplicate(seq, batch.epoch, at, digest)
+        added[seq] = (draft.numbered(seq, at), draft.digest)
+        numbered[key] = seq
         settled.append(seq)
         if draft.kind is Kind.MODE:
             mode, slow_ms = draft.mode or mode, draft.slow_ms or 0
         elif draft.kind is Kind.NOTICE:
             notice = draft.text
         elif draft.kind is Kind.DELETE:
-            gone = _target_of(draft)
-            if gone in added:
-                entry, its_digest = added[gone]
-                added[gone] = (entry.without_text(), its_digest)
-            elif not pointed_at[gone].deleted:
-                bare.append(gone)
-            pointed_at[gone] = replace(pointed_at[gone], deleted=True)
+            target = _target_of(draft)
+            if target in added:
+                entry, its_digest = added[target]
+                added[target] = (entry.without_text(), its_digest)
+            elif not targets[target].deleted and target not in gone:
+                bare.append(target)
+                gone.add(target)
     return BatchPlan(
         # outcomes are made last, so that an entry deleted later in the batch is never given out with its text
         outcomes=tuple(Appended(added[it][0], batch.epoch) if isinstance(it, int) else it for it in settled),
@@ -110,14 +121,14 @@ def plan_batch(
     )
 
 
-def _refuse(draft: Draft, pointed_at: Mapping[Seq, Target]) -> Unfounded | None:
+def _refuse(draft: Draft, target_at: Callable[[Seq], Target | None]) -> Unfounded | None:
     """Why the room cannot take a draft, None if it can."""
     if draft.reply_to is not None:
-        replied = pointed_at.get(draft.reply_to)
+        replied = target_at(draft.reply_to)
         if replied is None or replied.kind not in _SPOKEN:
             return Unfounded("no_target")
     if draft.kind is Kind.DELETE:
-        target = pointed_at.get(_target_of(draft))
+        target = target_at(_target_of(draft))
         if target is None or target.kind not in _SPOKEN:
             return Unfounded("no_target")
         if target.author != draft.by.id and not draft.by.role.is_staff:

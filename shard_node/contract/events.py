@@ -1,5 +1,6 @@
 """Socket.IO events between clients and a node, in their wire shapes (protocol, sections 3 to 5)."""
 
+from enum import StrEnum
 from typing import Annotated, Literal
 
 import msgspec
@@ -165,7 +166,7 @@ class Joined(msgspec.Struct, frozen=True):
 
 
 class Frame(msgspec.Struct, frozen=True):
-    """`frame`, and `gap`: entries from..to; a `gap` carries those of staff alone."""
+    """`frame`, and `gap`: entries from..to; a `gap` carries those of staff and deletions alone."""
 
     log: LogId
     epoch: Epoch
@@ -174,11 +175,20 @@ class Frame(msgspec.Struct, frozen=True):
     entries: tuple[msgspec.Raw, ...] = msgspec.field()
 
 
+class NodeMode(StrEnum):
+    """How a node that has much to do goes on: `batched` and `calm` gather messages for longer."""
+
+    NORMAL = "normal"
+    BATCHED = "batched"
+    CALM = "calm"
+
+
 class Ambient(msgspec.Struct, frozen=True):
-    """`ambient`: newest counts, at most every 2 s."""
+    """`ambient`: newest counts, at most every 2 s, and how much the node has to do."""
 
     members: int
     reactions: dict[str, int]
+    node_mode: NodeMode = NodeMode.NORMAL
 
 
 class Bye(msgspec.Struct, frozen=True):

@@ -13,6 +13,7 @@ FIRST_JOIN_RATE = 1_000.0
 JOIN_BURST = 2_000.0
 MIN_MEASURED_JOINS = 20
 SHARE_FOR_JOINS = 0.8
+BUSY_FROM = 0.8
 LEARNING = 0.3
 MIN_WINDOW = 0.25
 MAX_WINDOW = 20.0
@@ -51,11 +52,14 @@ class JoinMeter:
 
     rate: float = FIRST_JOIN_RATE
 
-    def learn(self, *, joins: int, cpu: float) -> None:
-        """Take in that a span saw `joins` joins and cost `cpu` seconds of processor in all; few joins teach nothing."""
+    def learn(self, *, joins: int, cpu: float, span: float) -> None:
+        """Take in that `span` seconds saw `joins` joins and cost `cpu` seconds of processor in all. Few joins teach
+        nothing; and while the processor had time left, what else it did is not held against the joins."""
         if joins < MIN_MEASURED_JOINS or cpu <= 0:
             return
         seen = SHARE_FOR_JOINS * joins / cpu
+        if seen < self.rate and cpu < BUSY_FROM * span:
+            return
         self.rate = min(MAX_JOIN_RATE, max(MIN_JOIN_RATE, self.rate + LEARNING * (seen - self.rate)))
 
     def window_of(self, members: int) -> float:
@@ -72,9 +76,9 @@ class Budgets:
         self.resumes = Gate(self._resume_rate, now)
         self.sends = Gate(SEND_RATE, now)
 
-    def learn(self, *, joins: int, cpu: float) -> None:
+    def learn(self, *, joins: int, cpu: float, span: float) -> None:
         """Take in what joins have cost, and pace the gates accordingly."""
-        self.meter.learn(joins=joins, cpu=cpu)
+        self.meter.learn(joins=joins, cpu=cpu, span=span)
         self.joins.pace(self._join_rate)
         self.resumes.pace(self._resume_rate)
 

@@ -1,5 +1,7 @@
-"""Whether this process was asleep: a beat that comes late tells of a pause in which the world may have moved on."""
+"""How late this process is, and whether it was asleep: a beat that comes late tells of a pause in which the world may
+have moved on."""
 
+BEAT_EVERY = 0.1
 MAX_LAG = 1.0
 
 
@@ -12,12 +14,20 @@ class LagProbe:
     def __init__(self, now: float) -> None:
         self._beat_at = now
         self._doubt_since: float | None = None
-        self.longest = 0.0
+        self._latest = 0.0
+        self._due_at = now + BEAT_EVERY
 
     def beat(self, now: float) -> None:
         """The process ran at monotonic `now`."""
         self._look(now)
+        self._latest = max(self._latest, now - self._due_at)
         self._beat_at = now
+        self._due_at = now + BEAT_EVERY
+
+    def take_latest(self) -> float:
+        """Seconds by which the latest beat since this was last called was late."""
+        latest, self._latest = self._latest, 0.0
+        return latest
 
     def is_doubtful(self, now: float) -> bool:
         """Whether a pause has not been followed by a fresh look at the rooms' rows."""
@@ -30,8 +40,6 @@ class LagProbe:
             self._doubt_since = None
 
     def _look(self, now: float) -> None:
-        lag = now - self._beat_at
-        self.longest = max(self.longest, lag)
-        if lag > MAX_LAG:
+        if now - self._beat_at > MAX_LAG:
             self._doubt_since = now
             self._beat_at = now

@@ -6,6 +6,7 @@ The bounds are those of a recovery, so what is not here is `too_far` by definiti
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 import msgspec
 
@@ -35,6 +36,9 @@ class RecentEntries:
         for entry in entries:
             self._keep(entry)
 
+    def __len__(self) -> int:
+        return len(self._kept)
+
     @property
     def first(self) -> Seq:
         """The lowest number held; head + 1 if none is."""
@@ -63,6 +67,20 @@ class RecentEntries:
             raise ValueError(f"what follows {seq} is not held, only {self.first} to {self.head}")
         start = seq + 1 - self.first
         return tuple(msgspec.Raw(self._kept[i].encoded) for i in range(start, min(start + limit, len(self._kept))))
+
+    def size_after(self, seq: Seq) -> int:
+        """Bytes of all entries above a covered `seq`."""
+        return sum(map(len, self.after(seq)))
+
+    def newest_within(self, count: int, size: int) -> int:
+        """How many of the newest entries are `count` at most, and `size` bytes."""
+        fitting = 0
+        for kept in islice(reversed(self._kept), count):
+            size -= len(kept.encoded)
+            if size < 0:
+                break
+            fitting += 1
+        return fitting
 
     def answer_after(self, seq: Seq) -> msgspec.Raw:
         """All above a covered `seq` as one JSON array; made once for all who ask before the next entry comes."""

@@ -7,14 +7,14 @@ import msgspec
 
 from director.contract.errors import ErrorCode
 from director.contract.ids import Epoch, LogId, RoomId, Seq
-from persistence.contract.messages import Author, Draft, Entry, Kind, Mode
+from persistence.contract.messages import Draft, Entry, Kind, Mode
 from persistence.contract.store import RoomState
 from shard_node.contract.events import Frame, RoomSnapshot
+from shard_node.core.catch_up import Skip, TooFar, next_of
+from shard_node.core.frame_cut import cut
+from shard_node.core.lecture import LectureEntries
 from shard_node.core.recent import RecentEntries
 from shard_node.core.throttle import SlowMode
-
-MAX_FRAME_ENTRIES = 64
-MAX_FRAME_BYTES = 32 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,13 @@ class Disallowed:
     wait: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """What stands in a frame's place for a member that is skipped forward."""
+
+    frame: Frame
+
+
 class Room:
     """One epoch of a room on this node. Nothing in here waits, and nothing is shown that is not committed."""
 
@@ -42,6 +49,9 @@ class Room:
         self.slow_ms = state.slow_ms
         self.notice = state.notice
         self.recent = RecentEntries(entries, head=state.last_seq)
+        self.lecture = LectureEntries(complete_after=Seq(self.recent.first - 1))
+        for entry in entries[-len(self.recent) :]:
+            self.lecture.append(entry, msgspec.json.encode(entry))
         self.deletions = 0
         self._slow = SlowMode()
         # the mode that the drafts under way will leave behind: a post behind `closed` must not slip in
@@ -81,10 +91,12 @@ class Room:
 
     def show(self, entries: Sequence[Entry]) -> tuple[Frame, ...]:
         """Take committed entries that follow the head, and give the frames that show them; ValueError on a hole."""
-        last, encoded = self.head, []
+        last = self.head
+        encoded: list[msgspec.Raw] = []
         gone = {entry.target for entry in entries if entry.kind is Kind.DELETE}
         for entry in [entry.without_text() if entry.seq in gone else entry for entry in entries]:
             encoded.append(msgspec.Raw(self.recent.append(entry)))
+            self.lecture.append(entry, encoded[-1])
             self.deletions += entry.kind is Kind.DELETE
             if entry.kind is Kind.NOTICE:
                 self.notice = entry.text if isinstance(entry.text, str) else None
@@ -95,34 +107,26 @@ class Room:
                     self._slow.clear()
         return self._frames(last, encoded)
 
-    def frames_after(self, seq: Seq) -> tuple[Frame, ...]:
-        """Frames for all above `seq`, which must be covered by the recent entries."""
-        return self._frames(seq, self.recent.after(seq))
+    def next_for(self, shown: Seq) -> Frame | Gap | TooFar:
+        """What comes next for a member that has been shown everything up to `shown`, which is below the head."""
+        step = next_of(shown, recent=self.recent, lecture=self.lecture)
+        if isinstance(step, TooFar):
+            return step
+        if isinstance(step, Skip):
+            return Gap(self._frame(shown, step.to, step.entries))
+        return self._frame(shown, Seq(shown + len(step.entries)), step.entries)
 
     def snapshot(self, members: int) -> RoomSnapshot:
         """The standing state at the head."""
         return RoomSnapshot(self.mode, self.slow_ms, self.notice, members)
 
     def _frames(self, after: Seq, entries: Sequence[msgspec.Raw]) -> tuple[Frame, ...]:
-        """Of 64 entries and 32 KiB at most each, but for an entry that is larger alone."""
         frames: list[Frame] = []
-        cut: list[msgspec.Raw] = []
-        size = 0
-        for entry in entries:
-            size += len(entry)
-            if cut and (len(cut) >= MAX_FRAME_ENTRIES or size > MAX_FRAME_BYTES):
-                frames.append(self._frame(after, cut))
-                after, cut, size = Seq(after + len(cut)), [], len(entry)
-            cut.append(entry)
-        if cut:
-            frames.append(self._frame(after, cut))
+        for part in cut(entries):
+            to = Seq(after + len(part))
+            frames.append(self._frame(after, to, part))
+            after = to
         return tuple(frames)
 
-    def _frame(self, after: Seq, entries: Sequence[msgspec.Raw]) -> Frame:
-        to = Seq(after + len(entries))
-        return Frame(log=self.log, epoch=self.epoch, from_=Seq(after + 1), to=to, entries=tuple(entries))
-
-
-def author_may(kind: Kind, by: Author) -> bool:
-    """Whether the author's role may ask for an entry of this kind at all."""
-    return by.role.is_staff or kind in (Kind.MESSAGE, Kind.QUESTION, Kind.DELETE)
+    def _frame(self, after: Seq, to: Seq, entries: tuple[msgspec.Raw, ...]) -> Frame:
+        return Frame(log=self.log, epoch=self.epoch, from_=Seq(after + 1), to=to, entries=entries)

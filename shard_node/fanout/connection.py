@@ -30,6 +30,11 @@ class Connection(Protocol):
         """Whether so little waits for the client that more may be written."""
         ...
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that were written and have not left this process."""
+        ...
+
     def offer(self, packet: Packet) -> bool:
         """Write a packet if the client reads; False, and nothing is written, if too much waits for it already."""
         ...

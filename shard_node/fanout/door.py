@@ -1,24 +1,30 @@
-"""The door: uvicorn's WebSocket protocol class. A handshake of a plain Engine.IO session begins a Session of our own;
-all else (an upgrade from polling, another path, a foreign origin, a strange handshake) takes the stock way."""
+"""The door: what uvicorn makes for each connection. The handshake of a plain Engine.IO session begins a Session; the
+rest (HTTP, an upgrade from polling, another path, a foreign origin, a strange handshake) takes the stock way."""
 
 import asyncio
 import base64
 import secrets
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
-from urllib.parse import parse_qs
 
+import httptools
 import msgspec
 from websockets.frames import Opcode
 
 from shard_node.contract.events import MAX_PAYLOAD_BYTES
 from shard_node.fanout import websocket
-from shard_node.fanout.heartbeat import Heartbeat
+from shard_node.fanout.bounded_http import MAX_HEAD, BoundedHttpProtocol
+from shard_node.fanout.heartbeat import Heartbeat, Pinged
 from shard_node.fanout.inbound import Gateway
 from shard_node.fanout.session import Session
-from shard_node.fanout.transport import FindableWebSocketProtocol
+from shard_node.fanout.session_host import MAX_READ
+from shard_node.fanout.turnstile import Turnstile
 
 BEAT_EVERY = 0.1
+_BEGINS = frozenset({b"EIO=4", b"transport=websocket"})
+# what decides; whatever else a proxy adds, once or many times, does not
+_READ_HEADERS = frozenset({b"connection", b"upgrade", b"origin", b"sec-websocket-key", b"sec-websocket-version"})
+_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
 class Sessions:
@@ -35,27 +41,31 @@ class Sessions:
         now: Callable[[], float],
     ) -> None:
         self.gateway = gateway
+        self.inbox = memoryview(bytearray(MAX_READ))
         self._path = path.encode()
         self._origins = frozenset(origin.encode() for origin in origins)
         self._now = now
         self._heartbeat = Heartbeat(interval=ping_interval, timeout=ping_timeout)
         self._pings = {"pingInterval": ping_interval * 1000, "pingTimeout": ping_timeout * 1000}
         self._open: set[Any] = set()
-        self._admissions: set[asyncio.Task[None]] = set()
+        self._turnstile = Turnstile()
 
     async def run(self) -> None:
         """Keep the heartbeat until cancelled."""
-        while True:
-            await asyncio.sleep(BEAT_EVERY)
-            self._heartbeat.beat(self._now())
+        try:
+            while True:
+                await asyncio.sleep(BEAT_EVERY)
+                self._heartbeat.beat(self._now())
+        finally:
+            self._turnstile.close()
 
     def takes(self, target: bytes, headers: dict[bytes, bytes]) -> bool:
         """Whether a request for an upgrade begins a session here."""
         path, _, query = target.partition(b"?")
         if path != self._path or not websocket.accepts(headers):
             return False
-        asked = parse_qs(query)
-        if asked.get(b"EIO") != [b"4"] or asked.get(b"transport") != [b"websocket"] or b"sid" in asked:
+        asked = query.split(b"&")
+        if not _BEGINS.issubset(asked) or any(it.startswith((b"sid=", b"j=")) for it in asked):
             return False
         origin = headers.get(b"origin")
         return origin is None or origin in self._origins
@@ -77,49 +87,104 @@ class Sessions:
         return base64.urlsafe_b64encode(secrets.token_bytes(15)).decode()
 
     def spawn(self, admission: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(admission)
-        self._admissions.add(task)
-        task.add_done_callback(self._admissions.discard)
+        self._turnstile.admit(admission)
 
-    def watch_joining(self, session: Session) -> None:
+    def watch_joining(self, session: Pinged) -> None:
         self._heartbeat.watch_joining(session, self._now())
 
-    def gone(self, session: Session) -> None:
+    def gone(self, session: object) -> None:
         self._open.discard(session)
 
 
 class Door(asyncio.Protocol):
-    """What uvicorn makes for each request for an upgrade. Give it a subclass of `door_to` as `ws=`."""
+    """Reads the head of a connection's first request, and makes way. uvicorn is to be given a class of `door_to`."""
 
     sessions: Sessions
 
-    def __init__(self, config: Any, server_state: Any, app_state: Any) -> None:
-        self._stock: Callable[[], Any] = lambda: FindableWebSocketProtocol(config, server_state, app_state)
+    def __init__(self, config: Any, server_state: Any, app_state: Any, _loop: Any = None) -> None:
+        self._make_stock: Callable[[], Any] = lambda: BoundedHttpProtocol(config, server_state, app_state)
         self._listed: set[Any] = server_state.connections
-        self._inner: Any = None
-        self._transport: Any = None
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self._received = b""
+        self._target = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._is_read = False
+
+    # asyncio's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        """uvicorn's httptools protocol gives the request, written anew with header names in lower case, and then sets
-        this object as the transport's protocol; in the loop's next step it makes way."""
-        request, *lines = data.partition(b"\r\n\r\n")[0].split(b"\r\n")
-        headers = dict(line.split(b": ", 1) for line in lines)
-        _, target, _ = request.split(b" ", 2)
-        if len(headers) == len(lines) and self.sessions.takes(target, headers):
-            self._inner = self.sessions.begin(self._transport, headers, listed=self._listed)
-        else:
-            self._inner = self._stock()
-            self._inner.connection_made(self._transport)
-            self._inner.data_received(data)
-        asyncio.get_running_loop().call_soon(self._transport.set_protocol, self._inner)
+        self._transport: Any = transport
+        self._listed.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._inner.connection_lost(exc)
+        self._retire()
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            headers = dict(self._headers)
+            if len(headers) == len(self._headers) and self._begins_session(headers):
+                self._begin_session(headers, data[upgrade.args[0] :])
+                return
+        except httptools.HttpParserError:
+            pass  # uvicorn says so
+        else:
+            if not self._is_read:
+                if len(self._received) > MAX_HEAD:
+                    self._transport.write(_TOO_LARGE)
+                    self._transport.close()
+                return
+        self._make_way(self._make_stock(), self._received)
+
+    def shutdown(self) -> None:
+        """uvicorn ends before the request is read."""
+        self._transport.close()
+
+    # httptools' side
+
+    def on_url(self, url: bytes) -> None:
+        self._target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        if name in _READ_HEADERS:
+            self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        self._is_read = True
+
+    # which way
+
+    def _begins_session(self, headers: dict[bytes, bytes]) -> bool:
+        return (
+            self._parser.get_method() == b"GET"
+            and self._parser.get_http_version() == "1.1"
+            and headers.get(b"upgrade", b"").lower() == b"websocket"
+            and self.sessions.takes(self._target, headers)
+        )
+
+    def _begin_session(self, headers: dict[bytes, bytes], rest: bytes) -> None:
+        session = self.sessions.begin(self._transport, headers, listed=self._listed)
+        self._retire()
+        self._transport.set_protocol(session)
+        if len(rest) > MAX_READ:
+            session.cut()  # nobody means to say so much before the answer
+        elif rest:
+            session.received(rest)
+
+    def _make_way(self, stock: Any, received: bytes) -> None:
+        self._retire()
+        stock.connection_made(self._transport)
+        self._transport.set_protocol(stock)
+        stock.data_received(received)
+
+    def _retire(self) -> None:
+        self._listed.discard(self)
+        self._parser = None  # it holds the door: a circle that would wait for the collector
 
 
 def door_to(sessions: Sessions) -> type[Door]:
-    """The class for uvicorn's `ws=`."""
+    """The class for uvicorn's `http=`."""
     return type("DoorToSessions", (Door,), {"sessions": sessions})

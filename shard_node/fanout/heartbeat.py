@@ -15,7 +15,7 @@ class Pinged(Protocol):
     """What is kept alive, or not."""
 
     joined: bool
-    awaits_pong: bool
+    pongs: int
 
     @property
     def is_open(self) -> bool: ...
@@ -26,31 +26,39 @@ class Pinged(Protocol):
 
 
 class _Due:
-    """Sessions by the instant at which something is due, the same span after each was added."""
+    """Sessions by the instant at which something is due, the same span after each was added; and the pongs that each
+    had sent until then."""
 
     def __init__(self, span: float) -> None:
         self._span = span
-        self._waiting: deque[tuple[float, Pinged]] = deque()
+        self._waiting: deque[tuple[float, Pinged, int]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
 
     def add(self, session: Pinged, now: float) -> None:
-        self._waiting.append((now + self._span, session))
+        self._waiting.append((now + self._span, session, session.pongs))
 
-    def at(self, now: float) -> Iterator[Pinged]:
+    def at(self, now: float) -> Iterator[tuple[Pinged, int]]:
         """Take out the open ones that are due."""
         while self._waiting and self._waiting[0][0] <= now:
-            session = self._waiting.popleft()[1]
+            _, session, pongs = self._waiting.popleft()
             if session.is_open:
-                yield session
+                yield session, pongs
 
 
 class Heartbeat:
     """Call `beat` many times a second; what is due at monotonic `now` is done. A closed session is forgotten at its
-    next turn."""
+    next turn: it should keep little."""
 
     def __init__(self, *, interval: float, timeout: float) -> None:
         self._pings = _Due(interval)
         self._pongs = _Due(timeout)
         self._joins = _Due(CONNECT_WITHIN)
+
+    def __len__(self) -> int:
+        """How many things are to be done."""
+        return len(self._pings) + len(self._pongs) + len(self._joins)
 
     def add(self, session: Pinged, now: float) -> None:
         """A session has begun."""
@@ -63,13 +71,13 @@ class Heartbeat:
 
     def beat(self, now: float) -> None:
         """Send the pings that are due, and cut who has not answered or not joined in time."""
-        for session in self._pongs.at(now):
-            if session.awaits_pong:
+        for session, pongs in self._pongs.at(now):
+            if session.pongs == pongs:
                 session.cut()
-        for session in self._joins.at(now):
+        for session, _ in self._joins.at(now):
             if not session.joined:
                 session.cut()
-        for session in self._pings.at(now):
-            session.ping()
+        for session, _ in self._pings.at(now):
             self._pongs.add(session, now)
+            session.ping()
             self._pings.add(session, now)

@@ -1,5 +1,6 @@
 """What a client says, read and passed on in the order in which it came; every event with an ack id is answered."""
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -40,10 +41,21 @@ class Gateway(Protocol):
         ...
 
 
+class _Json:
+    """The stock JSON, with its decoder made once."""
+
+    loads = staticmethod(json.JSONDecoder().decode)
+    dumps = staticmethod(json.dumps)
+
+
+class _Packet(sio_packet.Packet):
+    json = _Json  # type: ignore[assignment]  # the stubs want the whole module
+
+
 def read_packet(text: str) -> sio_packet.Packet | None:
     """A Socket.IO packet; None for what is none. Announced attachments are not waited for."""
     try:
-        return sio_packet.Packet(encoded_packet=text)  # type: ignore[arg-type]  # the stubs know of bytes only
+        return _Packet(encoded_packet=text)  # type: ignore[arg-type]  # the stubs know of bytes only
     except (ValueError, TypeError, RecursionError):
         return None
 
@@ -55,21 +67,28 @@ def is_oversized(text: str) -> bool:
     return 4 * len(text) > MAX_EVENT_BYTES and len(text.encode("utf-8", "surrogatepass")) > MAX_EVENT_BYTES
 
 
+def name_of(data: object) -> str | None:
+    """An event's name, if it has one."""
+    return data[0] if isinstance(data, list) and data and isinstance(data[0], str) else None
+
+
 def pass_on(gateway: Gateway, connection: Connection, packet: sio_packet.Packet, *, oversized: bool) -> None:
     """Give an event of a joined client to the gateway, or answer what is wrong with it."""
     ack_id: Any = packet.id
+    sid = connection.sid
 
     def reply(answer: Any) -> None:
-        if ack_id is not None:
+        # who has left and joined again meanwhile did not ask, and may use the same ack ids anew
+        if ack_id is not None and connection.sid == sid:
             connection.write(ack_packet(ack_id, answer))
 
-    data = packet.data
+    data: Any = packet.data
     binary = packet.packet_type == sio_packet.BINARY_EVENT
-    if binary or oversized or not (isinstance(data, list) and data and isinstance(data[0], str)):
-        name = data[0] if isinstance(data, list) and data else None
+    name = name_of(data)
+    if binary or oversized or name is None:
         reply(gateway.malformed(name, binary=binary, oversized=oversized))
         return
-    gateway.event(connection, data[0], data[1:], reply)
+    gateway.event(connection, name, data[1:], reply)
 
 
 class EarlyEvents:
@@ -87,6 +106,9 @@ class EarlyEvents:
 
     def keep(self, packet: sio_packet.Packet, *, oversized: bool) -> None:
         if len(self._kept) < MAX_EARLY_EVENTS and not self._refused:
+            if oversized:  # its name decides on the answer; the rest would cost twenty times its size
+                name = name_of(packet.data)
+                packet.data = [] if name is None else [name]
             self._kept.append((packet, oversized))
         elif packet.id is not None and len(self._refused) < MAX_EARLY_REFUSALS:
             self._refused.append(packet.id)

@@ -1,22 +1,22 @@
-"""The members of one room: one frame for all, and a cursor for each one that cannot keep up (design, section 4)."""
+"""The members of one room: who is here by which connections, and who has not been shown all."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from director.contract.ids import Seq, UserId
 from persistence.contract.messages import Author
-from shard_node.contract.events import Frame
-from shard_node.core.room import Room
 from shard_node.fanout.connection import Connection
-from shard_node.fanout.packets import event_packet
+from shard_node.fanout.packets import Packet
 
-STUCK_AFTER = 15.0
+GONE = Seq(2**63)
+"""The cursor of a member that has left: beyond all entries, so that it is shown nothing more."""
 
 
 @dataclass(slots=True, eq=False)
 class Member:
-    """One connection of one person; `shown` is the last entry that was written to it."""
+    """One connection of one person. `shown` is the last entry that was written to it; `behind_since` is when it was
+    last seen to read, if there is more."""
 
     connection: Connection
     author: Author
@@ -25,18 +25,18 @@ class Member:
 
 
 class Members:
-    """Who is in a room, and how far each has been shown.
-
-    A member that does not read is skipped; it costs its cursor and nothing else until it reads again.
-    """
+    """Who is in a room. Iterated over by connection."""
 
     def __init__(self) -> None:
         self._members: dict[str, Member] = {}
         self._behind: dict[str, Member] = {}
         self._users: Counter[UserId] = Counter()
         self._authors: dict[UserId, Author] = {}
+        self._untold: dict[str, Member] = {}
+        self._news: Packet | None = None
 
     def __len__(self) -> int:
+        """How many people."""
         return len(self._users)
 
     def __iter__(self) -> Iterator[Member]:
@@ -45,14 +45,6 @@ class Members:
     @property
     def connections(self) -> int:
         return len(self._members)
-
-    @property
-    def behind(self) -> int:
-        return len(self._behind)
-
-    @property
-    def anyone_behind(self) -> bool:
-        return bool(self._behind)
 
     def has(self, user: UserId) -> bool:
         """Whether the person is here by some connection."""
@@ -77,6 +69,8 @@ class Members:
         if member is None:
             return
         self._behind.pop(connection.sid, None)
+        self._untold.pop(connection.sid, None)
+        member.shown = GONE
         user = member.author.id
         self._users[user] -= 1
         if self._users[user] <= 0:
@@ -88,43 +82,54 @@ class Members:
         users = sorted(user for user in self._users if after is None or user > after)
         return tuple(self._authors[user] for user in users[:limit]), len(users) > limit
 
-    def show(self, frame: Frame, now: float) -> None:
-        """Write a frame to all that have been shown everything before it."""
-        packet = event_packet("frame", frame)
-        last = frame.from_ - 1
-        to = frame.to
-        for member in self._members.values():
-            if member.shown == last and member.connection.offer(packet):
-                member.shown = to
-            elif member.shown < to and member.behind_since is None:
-                member.behind_since = now
-                self._behind[member.connection.sid] = member
+    # who is behind
 
-    def catch_up(self, room: Room, now: float, *, too_slow: Callable[[Member], None]) -> None:
-        """Show those behind what they lack, as far as they read; call `too_slow` for one that has been stuck for 15 s
-        or lacks what the room no longer holds."""
-        for member in list(self._behind.values()):
-            if not room.recent.covers(member.shown):
-                too_slow(member)
-                continue
-            if not member.connection.reads:
-                if member.behind_since is not None and now - member.behind_since >= STUCK_AFTER:
-                    too_slow(member)
-                continue
-            moved = False
-            for frame in room.frames_after(member.shown):
-                if not member.connection.offer(event_packet("frame", frame)):
+    @property
+    def behind(self) -> tuple[Member, ...]:
+        """Those that have not been shown all, first the one that was given nothing for longest."""
+        return tuple(self._behind.values())
+
+    @property
+    def anyone_behind(self) -> bool:
+        return bool(self._behind)
+
+    @property
+    def outgoing(self) -> int:
+        """Bytes that wait to be sent to those who have been shown all."""
+        return sum(member.connection.unsent for member in self._members.values() if member.behind_since is None)
+
+    def fell_behind(self, member: Member, now: float) -> None:
+        """The member was not shown something."""
+        if member.behind_since is None:
+            member.behind_since = now
+            self._behind[member.connection.sid] = member
+
+    def moved_on(self, member: Member, now: float) -> None:
+        """The member was shown something, and there is more: others come first now."""
+        sid = member.connection.sid
+        del self._behind[sid]
+        member.behind_since = now
+        self._behind[sid] = member
+
+    def caught_up(self, member: Member) -> None:
+        """The member has been shown all."""
+        member.behind_since = None
+        del self._behind[member.connection.sid]
+
+    # news that may be missed
+
+    def tell(self, news: Packet) -> None:
+        """Let everybody here be told; what somebody has not been told yet is replaced."""
+        self._news, self._untold = news, dict(self._members)
+
+    def tell_on(self, most: int) -> int:
+        """Write the news to those that have not been told and read now, but no more than `most`; to how many."""
+        told = 0
+        if self._news is not None:
+            for sid, member in list(self._untold.items()):
+                if told >= most:
                     break
-                member.shown = frame.to
-                moved = True
-            if member.shown == room.head:
-                member.behind_since = None
-                del self._behind[member.connection.sid]
-            elif moved:
-                member.behind_since = now
-
-    def tell(self, name: str, body: object) -> None:
-        """Write an event that may be missed to all that keep up."""
-        packet = event_packet(name, body)
-        for member in self._members.values():
-            member.connection.offer(packet)
+                if member.connection.offer(self._news):
+                    del self._untold[sid]
+                    told += 1
+        return told

@@ -1,6 +1,5 @@
 """Socket.IO packets, encoded once for as many receivers as there are, whatever carries them."""
 
-from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -15,18 +14,22 @@ _encode = msgspec.json.Encoder().encode
 class Packet:
     """One packet from node to client: for the stock way an Engine.IO packet, for the direct way a WebSocket frame."""
 
+    __slots__ = ("_stock", "_text", "frame")
+
+    frame: bytes
+    """As it stands on the wire: not masked, so the same for all receivers."""
+
     def __init__(self, text: bytes) -> None:
         self._text = text
+        self.frame = frame_of(Opcode.TEXT, b"4" + text)
+        self._stock: Any = None
 
-    @cached_property
+    @property
     def stock(self) -> Any:
         """As python-engineio queues it."""
-        return eio_packet.Packet(eio_packet.MESSAGE, self._text.decode())
-
-    @cached_property
-    def frame(self) -> bytes:
-        """As it stands on the wire: not masked, so the same for all receivers."""
-        return frame_of(Opcode.TEXT, b"4" + self._text)
+        if self._stock is None:
+            self._stock = eio_packet.Packet(eio_packet.MESSAGE, self._text.decode())
+        return self._stock
 
 
 def event_packet(name: str, body: Any) -> Packet:

@@ -76,6 +76,12 @@ class _Engine(engineio.AsyncServer):
         super().__init__(*args, **kwargs)
         self._async = {**self._async, "websocket": _WebSocket}
 
+    async def _handle_connect(self, environ: Any, transport: str, jsonp_index: Any = None) -> Any:
+        if transport == "websocket" and environ["asgi.scope"]["type"] != "websocket":
+            # an Upgrade header without its Connection header: stock begins a session, and answers 500
+            return self._bad_request("Invalid websocket upgrade")
+        return await super()._handle_connect(environ, transport, jsonp_index)
+
     def create_queue(self, *args: Any, **kwargs: Any) -> LaneQueue:
         return LaneQueue()
 
@@ -175,15 +181,19 @@ class HallServer(socketio.AsyncServer):
 
     def _connected(self, sid: str) -> None:
         connection = self._connections.get(sid)
-        if connection is None or not connection.is_open:
-            # gone between its request and the answer: stock would keep a ghost
+        if connection is None or connection.early is None or not connection.is_open:
+            # gone, or disconnected, between its request and the answer: stock would keep a ghost
             self._forget(sid)
             self.manager.basic_disconnect(sid, "/")
             return
         connection.joined = True
         early, connection.early = connection.early, None
-        self._gateway.connected(connection)
-        if early is not None:
+        try:
+            self._gateway.connected(connection)
+        except Exception:
+            connection.cut()  # it has been told that it is connected, and would hear no more
+            raise
+        if connection.joined:
             early.pass_on(self._gateway, connection)
 
     async def _leave(self, sid: str, reason: str) -> None:
@@ -233,11 +243,18 @@ class HallServer(socketio.AsyncServer):
                 if self.manager.sid_from_eio_sid(eio_sid, "/") is None or packet.namespace not in (None, "/"):
                     await self._handle_connect(eio_sid, packet.namespace, packet.data)
             case sio_packet.DISCONNECT:
+                if packet.namespace in (None, "/"):
+                    self._give_up_admission(eio_sid)
                 await self._handle_disconnect(eio_sid, packet.namespace, self.reason.CLIENT_DISCONNECT)
             case sio_packet.EVENT | sio_packet.BINARY_EVENT:
                 self._take(eio_sid, packet, oversized=is_oversized(data))
             case _:
                 pass
+
+    def _give_up_admission(self, eio_sid: str) -> None:
+        connection = self._connections.get(self.manager.sid_from_eio_sid(eio_sid, "/"))
+        if connection is not None:
+            connection.early = None
 
     def _take(self, eio_sid: str, packet: Any, *, oversized: bool) -> None:
         sid = self.manager.sid_from_eio_sid(eio_sid, "/")

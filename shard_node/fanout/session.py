@@ -6,11 +6,11 @@ The same packets in the same order as the stock way (Engine.IO 4, Socket.IO 5), 
 2. One namespace: CONNECT is admitted by the gateway in a task that ends with the admission; CONNECT, `joined` and the
    answers to early events leave in one step.
 3. The transport's buffer is the bound: beyond its high-water mark nothing is offered, beyond 4 MiB the client is cut.
+4. What arrives is taken in pieces of 8 KiB, and others have their turn in between: a flood costs its own sender.
 """
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 from socketio import packet as sio_packet
@@ -20,8 +20,9 @@ from director.contract.errors import ErrorCode, Refusal
 from shard_node.contract.events import MAX_PAYLOAD_BYTES
 from shard_node.fanout import websocket
 from shard_node.fanout.connection import MAX_BUFFERED
-from shard_node.fanout.inbound import EarlyEvents, Gateway, is_oversized, pass_on, read_packet
+from shard_node.fanout.inbound import EarlyEvents, is_oversized, pass_on, read_packet
 from shard_node.fanout.packets import Packet, connect_packet, refusal_packet
+from shard_node.fanout.session_host import SessionHost
 
 CUT_AFTER_BYE = 2.0
 
@@ -31,42 +32,22 @@ _LEAVE = Packet(b"1")
 _log = structlog.get_logger()
 
 
-class SessionHost(Protocol):
-    """What all sessions of a node share."""
-
-    gateway: Gateway
-
-    def new_sid(self) -> str: ...
-
-    def spawn(self, admission: Coroutine[Any, Any, None]) -> None:
-        """Run a session's admission, which fails by itself."""
-        ...
-
-    def watch_joining(self, session: "Session") -> None:
-        """Cut the session if it has no namespace in a while."""
-        ...
-
-    def gone(self, session: "Session") -> None:
-        """The transport is lost."""
-        ...
-
-
-class Session(asyncio.Protocol):
+class Session(asyncio.BufferedProtocol):
     """One client over one WebSocket: a Connection, and the protocol of its transport."""
 
     __slots__ = (
         "_early",
+        "_has_ended",
         "_held",
         "_host",
         "_is_admitting",
-        "_is_leaving",
         "_reader",
         "_transport",
         "_writable",
         "admission",
-        "awaits_pong",
         "in_flight",
         "joined",
+        "pongs",
         "sid",
     )
 
@@ -75,13 +56,13 @@ class Session(asyncio.Protocol):
         self.admission: Any = None
         self.in_flight = 0
         self.joined = False
-        self.awaits_pong = False
+        self.pongs = 0
         self._host = host
         self._transport = transport
         self._writable = True
         self._reader = websocket.MessageReader(max_size=MAX_PAYLOAD_BYTES)
         self._is_admitting = False
-        self._is_leaving = False
+        self._has_ended = False
         self._early: EarlyEvents | None = None
         self._held: list[bytes] | None = None
 
@@ -94,6 +75,10 @@ class Session(asyncio.Protocol):
     @property
     def reads(self) -> bool:
         return self._writable
+
+    @property
+    def unsent(self) -> int:
+        return self._transport.get_write_buffer_size()
 
     def offer(self, packet: Packet) -> bool:
         if not self._writable:
@@ -108,16 +93,18 @@ class Session(asyncio.Protocol):
         if self._held is not None:
             self._held.append(frame)
             return
+        if self._transport.is_closing():
+            return  # nothing follows a close frame
         self._transport.write(frame)
         if not self._writable and self._transport.get_write_buffer_size() > MAX_BUFFERED:
             self.cut()
 
     def ping(self) -> None:
-        """Ask for a sign of life; `awaits_pong` tells whether it has come."""
-        self.awaits_pong = True
+        """Ask for a sign of life; `pongs` grows when it comes."""
         self._send(_PING)
 
     def end(self) -> None:
+        self._has_ended = True
         if self.joined:
             self.write(_LEAVE)
             self._leave()
@@ -129,13 +116,20 @@ class Session(asyncio.Protocol):
 
     def close(self, code: int) -> None:
         """Close the WebSocket behind what has been written; a client that does not read is cut."""
+        self._close_by(websocket.close_frame_of(code))
+
+    def _close_by(self, frame: bytes) -> None:
         if self._writable and not self._transport.is_closing():
-            self._transport.write(websocket.close_frame_of(code))
-            self._writable = False
-            self._transport.close()
-            asyncio.get_running_loop().call_later(CUT_AFTER_BYE, self._transport.abort)
+            self._transport.write(frame)
+            self._close_transport()
         else:
             self.cut()
+
+    def _close_transport(self) -> None:
+        self._writable = False
+        self._transport.close()
+        # who does not read what is left would stay for ever
+        asyncio.get_running_loop().call_later(CUT_AFTER_BYE, self._transport.abort)
 
     def shutdown(self) -> None:
         """uvicorn ends."""
@@ -152,31 +146,46 @@ class Session(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._writable = False
         self._host.gone(self)
+        # the heartbeat keeps the session itself until its next turn
+        self._reader.forget()
+        self._early = None
         self._leave()
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._host.inbox
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.received(bytes(self._host.inbox[:nbytes]))
+
+    def received(self, data: bytes) -> None:
+        """Bytes from the client."""
+        if self._transport.is_closing():
+            return
         try:
             for message in self._reader.read(data):
                 self._take(message)
+                if self._transport.is_closing():
+                    break
         except websocket.WebSocketFault as fault:
             self.close(fault.code)
 
     def eof_received(self) -> None:
-        """The transport closes itself."""
+        """The client writes no more: it has gone, whatever it still reads."""
+        if not self._transport.is_closing():
+            self._close_transport()
 
     def _take(self, message: websocket.Message) -> None:
-        if self._transport.is_closing():
-            return
         match message.opcode:
             case Opcode.TEXT:
                 try:
-                    self._take_text(message.payload.decode())
+                    text = message.payload.decode()
                 except UnicodeDecodeError:
                     raise websocket.WebSocketFault(websocket.BAD_TEXT) from None
+                self._take_text(text)
             case Opcode.PING:
                 self._send(websocket.frame_of(Opcode.PONG, message.payload))
             case Opcode.CLOSE:
-                self.close(websocket.NORMAL)
+                self._close_by(websocket.answer_to_close(message.payload))
             case _:
                 pass  # nothing is binary, and a pong was not asked for
 
@@ -187,7 +196,7 @@ class Session(asyncio.Protocol):
             case "4":
                 self._take_packet(text[1:])
             case "3":
-                self.awaits_pong = False
+                self.pongs += 1
             case "2":
                 self._send(_PONG)
             case "1":
@@ -205,13 +214,13 @@ class Session(asyncio.Protocol):
         match packet.packet_type:
             case sio_packet.CONNECT if not ours:
                 self.write(refusal_packet(packet.namespace, "Unable to connect", None))
-            case sio_packet.CONNECT if not (self.joined or self._is_admitting):
-                self._is_admitting = True
-                self._early = EarlyEvents()
-                self._host.spawn(self._admit(packet.data))
+            case sio_packet.CONNECT:
+                self._connect(packet.data)
             case sio_packet.DISCONNECT if ours and self.joined:
                 self._leave()
                 self._host.watch_joining(self)
+            case sio_packet.DISCONNECT if ours:
+                self._early = None  # nothing comes of an admission that is under way
             case sio_packet.EVENT | sio_packet.BINARY_EVENT if ours and self.joined:
                 pass_on(self._host.gateway, self, packet, oversized=is_oversized(text))
             case sio_packet.EVENT | sio_packet.BINARY_EVENT if ours and self._early is not None:
@@ -219,37 +228,51 @@ class Session(asyncio.Protocol):
             case _:
                 pass
 
+    def _connect(self, auth: object) -> None:
+        if self._is_admitting and self._early is None:
+            self._refuse(Refusal(ErrorCode.BUSY, "you have just left; try again", retry_after_ms=100))
+        elif not (self._is_admitting or self.joined or self._has_ended):
+            self._is_admitting = True
+            self._early = EarlyEvents()
+            self._host.spawn(self._admit(auth))
+
     async def _admit(self, auth: object) -> None:
+        admission: object = None
+        refusal: Refusal | None = None
         try:
             admission = await self._host.gateway.connecting(auth)
-        except Refusal as refusal:
-            self._refuse(refusal)
+        except Refusal as error:
+            refusal = error
         except Exception:  # noqa: BLE001 - whatever fails, the client is told
             _log.exception("connect_failed")
-            self._refuse(Refusal(ErrorCode.BUSY, "the node failed to admit you; try again", retry_after_ms=1000))
+            refusal = Refusal(ErrorCode.BUSY, "the node failed to admit you; try again", retry_after_ms=1000)
+        self._is_admitting = False
+        early, self._early = self._early, None
+        if early is None or self._transport.is_closing():
+            return  # it has left meanwhile
+        if refusal is None:
+            self._join(admission, early)
         else:
-            self._is_admitting = False
-            if not self._transport.is_closing():
-                self._join(admission)
+            self._refuse(refusal)
 
     def _refuse(self, refusal: Refusal) -> None:
-        self._is_admitting = False
-        self._early = None
         self.write(refusal_packet(None, refusal.code.value, refusal.shape))
-        self._host.watch_joining(self)
 
-    def _join(self, admission: object) -> None:
+    def _join(self, admission: object, early: EarlyEvents) -> None:
         self.sid = self._host.new_sid()
         self.admission = admission
-        self.in_flight = 0
         self.joined = True
-        early, self._early = self._early, None
         self._held = []
         self.write(connect_packet(self.sid))
-        self._host.gateway.connected(self)
+        try:
+            self._host.gateway.connected(self)
+        except Exception:
+            self._held = None
+            self.cut()
+            raise
         held, self._held = self._held, None
         self._send(b"".join(held))  # one write, one packet on the network
-        if early is not None and self.joined:
+        if self.joined:
             early.pass_on(self._host.gateway, self)
 
     def _leave(self) -> None:

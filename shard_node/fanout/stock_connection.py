@@ -61,6 +61,12 @@ class StockConnection:
             return False
         return bool(queue.qsize() < MAX_UNREAD and queue.size <= MAX_UNREAD_BYTES)
 
+    @property
+    def unsent(self) -> int:
+        lane: Lane | None = self._socket.lane
+        in_lane = 0 if lane is None else lane.transport.get_write_buffer_size()
+        return in_lane + int(self._socket.queue.size)
+
     def write(self, packet: Packet) -> None:
         socket = self._socket
         if socket.closed or socket.closing:

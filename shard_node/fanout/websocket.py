@@ -4,10 +4,12 @@ What a member's connection needs and no more: no extensions, no subprotocols, te
 same and much else at twice the memory of all the rest of a member; whatever is unusual about a handshake goes to it.
 """
 
-from collections.abc import Mapping
+import binascii
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from websockets.frames import Opcode
+from websockets.exceptions import ProtocolError
+from websockets.frames import Close, Opcode
 from websockets.utils import accept_key
 
 try:
@@ -38,7 +40,12 @@ class Message:
 
 def accepts(headers: Mapping[bytes, bytes]) -> bool:
     """Whether a request for an upgrade (names in lower case) asks for version 13 with a proper key (section 4.2.1)."""
-    return headers.get(b"sec-websocket-version") == b"13" and len(headers.get(b"sec-websocket-key", b"")) == 24
+    if headers.get(b"sec-websocket-version") != b"13":
+        return False
+    try:
+        return len(binascii.a2b_base64(headers.get(b"sec-websocket-key", b""), strict_mode=True)) == 16
+    except binascii.Error:
+        return False
 
 
 def handshake_of(headers: Mapping[bytes, bytes]) -> bytes:
@@ -65,11 +72,21 @@ def close_frame_of(code: int) -> bytes:
     return frame_of(Opcode.CLOSE, code.to_bytes(2, "big"))
 
 
-class MessageReader:
-    """Puts messages together from a client's bytes. Keeps what is not whole yet: `max_size` bytes and a header at most.
+def answer_to_close(payload: bytes) -> bytes:
+    """The close frame that answers a client's, with the same code (section 5.5.1). Raises WebSocketFault if the
+    client's is malformed."""
+    try:
+        Close.parse(payload)
+    except UnicodeDecodeError:
+        raise WebSocketFault(BAD_TEXT) from None
+    except ProtocolError:
+        raise WebSocketFault(FAULT) from None
+    return frame_of(Opcode.CLOSE, payload[:2])
 
-    Raises WebSocketFault where the client breaks the protocol; nothing can be read after that.
-    """
+
+class MessageReader:
+    """Puts messages together from a client's bytes. Keeps what is not whole yet: of a frame and of the fragments before
+    it `max_size` bytes together, and a header."""
 
     __slots__ = ("_fragments", "_max_size", "_opcode", "_unread")
 
@@ -77,13 +94,16 @@ class MessageReader:
         self._max_size = max_size
         self._unread = b""
         self._opcode = 0
-        self._fragments: list[bytes] | None = None
+        self._fragments: bytearray | None = None
 
-    def read(self, data: bytes) -> list[Message]:
-        """The messages that `data` completes."""
+    def read(self, data: bytes) -> Iterator[Message]:
+        """The messages that `data` completes, to be taken one by one, all of them.
+
+        Raises WebSocketFault where the client breaks the protocol, behind the messages before that; nothing can be read
+        after it.
+        """
         if self._unread:
             data = self._unread + data
-        messages: list[Message] = []
         at = 0
         while (header := _header_of(data, at)) is not None:
             first, start, length = header
@@ -94,10 +114,13 @@ class MessageReader:
             payload = apply_mask(data[start + 4 : end], data[start : start + 4]) if length else b""
             message = self._put_together(final=bool(first & 0x80), opcode=first & 0x0F, payload=payload)
             if message is not None:
-                messages.append(message)
+                yield message
             at = end
         self._unread = data[at:]
-        return messages
+
+    def forget(self) -> None:
+        """Keep nothing: no more will be read."""
+        self._unread, self._fragments = b"", None
 
     def _judge(self, first: int, length: int) -> None:
         opcode = first & 0x0F
@@ -109,7 +132,7 @@ class MessageReader:
         elif opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
             if (opcode == Opcode.CONT) != (self._fragments is not None):
                 raise WebSocketFault(FAULT)
-            if length + sum(map(len, self._fragments or ())) > self._max_size:
+            if length + len(self._fragments or b"") > self._max_size:
                 raise WebSocketFault(TOO_BIG)
         else:
             raise WebSocketFault(FAULT)
@@ -118,12 +141,13 @@ class MessageReader:
         if opcode in _CONTROL or (final and self._fragments is None):
             return Message(opcode, payload)
         if self._fragments is None:
-            self._opcode, self._fragments = opcode, [payload]
-        elif payload or final:  # empty fragments without end would cost memory that no size counts
-            self._fragments.append(payload)
+            # one array: as objects, fragments of a byte each would cost forty times their size
+            self._opcode, self._fragments = opcode, bytearray(payload)
+        else:
+            self._fragments += payload
         if not final:
             return None
-        whole, self._fragments = b"".join(self._fragments), None
+        whole, self._fragments = bytes(self._fragments), None
         return Message(self._opcode, whole)
 
 

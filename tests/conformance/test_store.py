@@ -1,22 +1,25 @@
-"""What every store promises (persistence/contract/store.py), over memory and over a real SQLite file."""
+"""What every store promises (persistence/contract/store.py), over memory, a SQLite file and a PostgreSQL server."""
 
 import asyncio
 import multiprocessing
 import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from msgspec import UNSET
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import PoolProxiedConnection
 
 from director.contract.ids import Epoch, RoomId, Seq
-from persistence import migrate, schema
+from director.held_port import HeldPort
+from persistence import migrate, schema, sqlite_lock
+from persistence.asks import AddEntries
 from persistence.contract.messages import Draft, Mode
 from persistence.contract.store import (
     Appended,
@@ -32,9 +35,11 @@ from persistence.contract.store import (
     Unfounded,
     Unsettled,
 )
-from persistence.engines import open_engines
+from persistence.engines import open_engines, postgres_dsn_of, shown, sqlite_file_of
 from persistence.store_memory import MemoryStore
 from persistence.store_sql import SqlStore, open_sql_store
+from tests.support.postgres_server import PostgresForTests, with_setting
+from tests.support.store_faults import Moment, hooked
 from tests.support.stores import (
     LECTURER,
     LOG,
@@ -68,20 +73,32 @@ async def url(tmp_path: Path) -> str:
     return url
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     if request.param == "memory":
         yield MemoryStore()
         return
-    await migrate.upgrade(store_url(tmp_path))
-    async with open_sql_store(store_url(tmp_path)) as opened:
+    async with store_of(request.param, tmp_path, request) as url, open_sql_store(url) as opened:
         yield opened
 
 
-@pytest.fixture
-async def sqlite(url: str) -> AsyncIterator[SqlStore]:
-    async with open_sql_store(url) as opened:
-        yield opened
+@pytest.fixture(params=["sqlite", "postgres"])
+async def any_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    """The URL of a store on a disk."""
+    async with store_of(request.param, tmp_path, request) as url:
+        yield url
+
+
+@asynccontextmanager
+async def store_of(kind: str, folder: Path, request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    if kind == "sqlite":
+        await migrate.upgrade(store_url(folder))
+        yield store_url(folder)
+        return
+    server: PostgresForTests = request.getfixturevalue("postgres")
+    async with server.schema() as url:
+        await migrate.upgrade(url)
+        yield url
 
 
 def seqs(page: Page) -> list[int]:
@@ -368,8 +385,12 @@ class TestReading:
         assert {room: state.last_seq for room, state in states.items()} == {ROOM: 11, SECOND: 5}
 
 
-class TestSqlite:
+class TestDisk:
     """What only a store of several processes and a real disk can break."""
+
+    @pytest.fixture
+    async def url(self, any_url: str) -> str:
+        return any_url
 
     async def test_what_is_committed_is_there_for_another_process_and_after_a_restart(self, url: str) -> None:
         async with open_sql_store(url) as first, open_sql_store(url) as second:
@@ -386,7 +407,34 @@ class TestSqlite:
             assert Counter(type(it) for outcomes in tries for it in outcomes) == {Appended: 8, Duplicate: 8}
             assert len(await all_entries(first)) == 8
 
-    async def test_three_processes_on_one_file_lose_nothing_and_double_nothing(self, url: str) -> None:
+    async def test_of_many_nodes_that_open_a_new_room_at_once_one_wins(self, url: str) -> None:
+        """On PostgreSQL there is no row yet that they could wait for."""
+        async with AsyncExitStack() as stack:
+            stores = [await stack.enter_async_context(open_sql_store(url)) for _ in range(4)]
+            for number in range(10):
+                room = RoomId(f"r{number}")
+                verdicts = await asyncio.gather(
+                    *[open_room(store, room, epoch=1 + i % 2, incarnation=f"inc-{i}") for i, store in enumerate(stores)]
+                )
+                owners = await stores[0].read_owners(room)
+                assert owners[-1].epoch == 2
+                assert sum(isinstance(it, Opened) for it in verdicts) == len(owners)
+                assert {it.state.log for it in verdicts if isinstance(it, Opened)} == {LOG}
+
+    async def test_batches_over_the_same_rooms_never_wait_for_each_other_in_a_ring(self, url: str) -> None:
+        rooms = [RoomId(f"{letter}{i}") for letter in "aBcD" for i in range(10)]
+        async with open_sql_store(url, lock_timeout=20) as first, open_sql_store(url, lock_timeout=20) as second:
+            for room in rooms:
+                await open_room(first, room)
+
+            async def write(store: SqlStore, some: Sequence[RoomId], tag: str) -> None:
+                for i in range(10):
+                    await store.append_batch([batch_of(said(f"{tag}{i}"), room=room) for room in some])
+
+            await asyncio.gather(write(first, rooms, "a"), write(second, rooms[::-1], "b"))
+            assert {state.last_seq for state in (await first.row_states(rooms)).values()} == {20}
+
+    async def test_three_processes_on_one_store_lose_nothing_and_double_nothing(self, url: str) -> None:
         async with open_sql_store(url) as store:
             await open_room(store)
             context = multiprocessing.get_context("spawn")
@@ -401,37 +449,101 @@ class TestSqlite:
             for i in range(3):
                 assert len(await all_entries(store, RoomId(f"own-{i}"))) == 100
 
-    async def test_a_deleted_text_is_gone_from_its_row(self, sqlite: SqlStore, tmp_path: Path) -> None:
-        await open_room(sqlite)
-        await append(sqlite, said("a", "a secret"))
-        await append(sqlite, deleted("b", 1), said("c", "another secret"), deleted("d", 3))
-        with sqlite3.connect(tmp_path / "store.sqlite3") as raw:
-            assert raw.execute("SELECT count(*) FROM entries WHERE text IS NOT NULL").fetchone() == (0,)
-        raw.close()
+    async def test_a_deleted_text_is_gone_from_its_row(self, url: str) -> None:
+        async with open_sql_store(url) as store:
+            await open_room(store)
+            await append(store, said("a", "a secret"))
+            await append(store, deleted("b", 1), said("c", "another secret"), deleted("d", 3))
+            assert await run(url, "SELECT count(*) FROM entries WHERE text IS NOT NULL") == 0
 
-    async def test_text_that_cannot_be_stored_is_refused_for_its_room_alone(self, sqlite: SqlStore) -> None:
-        await open_room(sqlite)
-        await open_room(sqlite, SECOND)
-        batches = [batch_of(said("a"), said("b", "\ud800")), batch_of(said("c"), room=SECOND)]
-        outcomes = await sqlite.append_batch(batches)
-        assert [type(it) for it in outcomes[ROOM]] == [Unsettled, Unsettled]
-        assert numbers(outcomes[SECOND]) == [1]
-        assert await all_entries(sqlite) == []
-        assert numbers(await append(sqlite, said("a"))) == [1]
+    async def test_text_that_cannot_be_stored_is_refused_for_its_room_alone(self, url: str) -> None:
+        async with open_sql_store(url) as store:
+            await open_room(store)
+            await open_room(store, SECOND)
+            batches = [batch_of(said("a"), said("b", "\ud800")), batch_of(said("c"), room=SECOND)]
+            outcomes = await store.append_batch(batches)
+            assert [type(it) for it in outcomes[ROOM]] == [Unsettled, Unsettled]
+            assert numbers(outcomes[SECOND]) == [1]
+            assert await all_entries(store) == []
+            assert numbers(await append(store, said("a"))) == [1]
 
-    async def test_a_room_whose_numbers_are_taken_does_not_fail_the_others(
-        self, sqlite: SqlStore, tmp_path: Path
-    ) -> None:
+    async def test_a_room_whose_numbers_are_taken_does_not_fail_the_others(self, url: str) -> None:
         rooms = [RoomId("a"), RoomId("b"), RoomId("c")]
-        for room in rooms:
-            await open_room(sqlite, room)
-        await append(sqlite, said("a"), room=RoomId("b"))
-        with sqlite3.connect(tmp_path / "store.sqlite3") as raw:
-            raw.execute("UPDATE rooms SET last_seq = 0 WHERE room = 'b'")
-        raw.close()
-        outcomes = await sqlite.append_batch([batch_of(said("x"), said("y"), room=room) for room in rooms])
-        assert [numbers(outcomes[room]) for room in rooms] == [[1, 2], [], [1, 2]]
-        assert all(isinstance(it, Unsettled) for it in outcomes[RoomId("b")])
+        async with open_sql_store(url) as store:
+            for room in rooms:
+                await open_room(store, room)
+            await append(store, said("a"), room=RoomId("b"))
+            await run(url, "UPDATE rooms SET last_seq = 0 WHERE room = 'b'")
+            outcomes = await store.append_batch([batch_of(said("x"), said("y"), room=room) for room in rooms])
+            assert [numbers(outcomes[room]) for room in rooms] == [[1, 2], [], [1, 2]]
+            assert all(isinstance(it, Unsettled) for it in outcomes[RoomId("b")])
+
+    async def test_a_cancelled_append_leaves_the_store_in_working_order(self, url: str) -> None:
+        loop = asyncio.get_running_loop()
+        reached = asyncio.Event()
+
+        def note(moment: Moment) -> None:
+            if isinstance(moment, AddEntries):
+                loop.call_soon_threadsafe(reached.set)
+
+        async with SqlStore(hooked(open_engines(url), note)) as store:
+            await open_room(store)
+            for i in range(3):
+                task = asyncio.create_task(append(store, said(f"c{i}")))
+                await reached.wait()
+                reached.clear()
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+            outcomes = await append(store, *[said(f"c{i}") for i in range(3)])
+            assert all(isinstance(it, Appended | Duplicate) for it in outcomes)
+            assert sorted(entry.cid for entry in await all_entries(store)) == ["c0", "c1", "c2"]
+
+    async def test_a_store_without_tables_is_unavailable(self, url: str) -> None:
+        await run(url, "DROP TABLE owners", "DROP TABLE entries", "DROP TABLE rooms")
+        async with open_sql_store(url) as store:
+            with pytest.raises(StoreUnavailable):
+                await open_room(store)
+            with pytest.raises(StoreUnavailable):
+                await append(store, said("a"))
+            with pytest.raises(StoreUnavailable):
+                await all_entries(store)
+
+    async def test_a_reader_cannot_write(self, url: str) -> None:
+        engines = open_engines(url)
+        async with engines.reader.connect() as connection:
+            with pytest.raises(DBAPIError, match=r"read-?only"):
+                await connection.execute(schema.rooms.delete())
+        await engines.close()
+
+
+async def run(url: str, *statements: str) -> object:
+    """Run statements past the store; the first value of the last one, if it gives any."""
+    engines = open_engines(url)
+    try:
+        async with engines.writer.begin() as connection:
+            for statement in statements:
+                result = await connection.exec_driver_sql(statement)
+            return result.scalar() if result.returns_rows else None
+    finally:
+        await engines.close()
+
+
+async def use_every_statement(store: SqlStore) -> None:
+    await open_room(store)
+    await open_room(store, SECOND)
+    for room in (ROOM, SECOND):
+        await append(store, said("a"), said("b", reply_to=1), room=room)
+    await store.append_batch([batch_of(deleted("c", 1), said("d"), room=room) for room in (ROOM, SECOND)])
+    await open_room(store, epoch=2)
+    await store.read_before(ROOM, before=Seq(2), limit=1, max_bytes=WIDE)
+    await store.read_after(ROOM, after=Seq(0), limit=1, max_bytes=WIDE)
+    await store.find(ROOM, author=STUDENT.id, cid="a")
+    await store.read_owners(ROOM)
+    await store.row_states([ROOM, SECOND])
+
+
+class TestSqlite:
+    """What is SQLite's own."""
 
     async def test_a_locked_file_is_unavailable_and_nothing_is_committed(self, url: str, tmp_path: Path) -> None:
         async with open_sql_store(url, lock_timeout=0.05) as store:
@@ -463,101 +575,101 @@ class TestSqlite:
             assert len(numbers(await append(store, *[said(f"c{i}", "x" * 2_000) for i in range(30)]))) == 30
 
     @pytest.mark.parametrize(("code", "is_void"), [(sqlite3.SQLITE_IOERR_FSYNC, False), (sqlite3.SQLITE_BUSY, True)])
-    async def test_an_error_of_the_commit_is_told_by_what_it_means(self, url: str, code: int, is_void: bool) -> None:
-        engines = open_engines(url)
-        async with SqlStore(engines) as store:
+    async def test_an_error_of_the_commit_is_told_by_what_it_means(
+        self, url: str, code: int, is_void: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        execute = sqlite_lock._WriterCursor.execute
+
+        def fail(cursor: Any, sql: str, *args: Any) -> Any:
+            if sql != "COMMIT":
+                return execute(cursor, sql, *args)
+            if not is_void:
+                execute(cursor, sql)
+            error = sqlite3.OperationalError("the test's commit failed")
+            error.sqlite_errorcode = code
+            raise error
+
+        async with open_sql_store(url) as store:
             await open_room(store)
-            dialect = engines.writer.sync_engine.dialect
-            commit = dialect.do_commit
-
-            def fail(dbapi_connection: PoolProxiedConnection) -> None:
-                if not is_void:
-                    commit(dbapi_connection)
-                error = sqlite3.OperationalError("the test's commit failed")
-                error.sqlite_errorcode = code
-                raise error
-
-            dialect.do_commit = fail  # type: ignore[method-assign]
-            with pytest.raises(StoreUnavailable) as failed:
-                await append(store, said("a"))
+            with monkeypatch.context() as failing:
+                failing.setattr(sqlite_lock._WriterCursor, "execute", fail)
+                with pytest.raises(StoreUnavailable) as failed:
+                    await append(store, said("a"))
             assert isinstance(failed.value, OutcomeUnknown) is not is_void
-            dialect.do_commit = commit  # type: ignore[method-assign]
             outcome = (await append(store, said("a")))[0]
             assert isinstance(outcome, Appended if is_void else Duplicate)
             assert len(await all_entries(store)) == 1
 
-    async def test_a_cancelled_append_leaves_the_store_in_working_order(self, url: str) -> None:
-        engines = open_engines(url)
-        reached = asyncio.Event()
-
-        @event.listens_for(engines.writer.sync_engine, "before_cursor_execute")
-        def note(*args: object) -> None:
-            if str(args[2]).startswith("INSERT INTO entries"):
-                reached.set()
-
-        async with SqlStore(engines) as store:
-            await open_room(store)
-            for i in range(3):
-                task = asyncio.create_task(append(store, said(f"c{i}")))
-                await reached.wait()
-                reached.clear()
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
-            outcomes = await append(store, *[said(f"c{i}") for i in range(3)])
-            assert all(isinstance(it, Appended | Duplicate) for it in outcomes)
-            assert [entry.cid for entry in await all_entries(store)] == ["c0", "c1", "c2"]
-
-    async def test_a_store_without_tables_is_unavailable(self, tmp_path: Path) -> None:
-        async with open_sql_store(store_url(tmp_path)) as store:
-            with pytest.raises(StoreUnavailable):
-                await open_room(store)
-            with pytest.raises(StoreUnavailable):
-                await all_entries(store)
-
     @pytest.mark.parametrize(
-        "url", ["sqlite+aiosqlite:///:memory:", "sqlite+aiosqlite://", "sqlite:///x", "mysql://h/d"]
+        "url", ["sqlite+aiosqlite:///:memory:", "sqlite+aiosqlite://", "sqlite:///x", "mysql://h/d", "nonsense"]
     )
-    def test_only_a_file_of_sqlite_is_a_store(self, url: str) -> None:
+    def test_only_a_file_and_a_server_of_postgresql_are_stores(self, url: str) -> None:
         with pytest.raises(ValueError, match="PATH"):
             open_sql_store(url)
-
-    async def test_a_reader_cannot_write(self, url: str) -> None:
-        engines = open_engines(url)
-        async with engines.reader.connect() as connection:
-            with pytest.raises(DBAPIError, match="readonly"):
-                await connection.execute(schema.rooms.delete())
-        await engines.close()
 
     async def test_nothing_scans_a_table(self, url: str) -> None:
         """`(room, author, cid) IN (VALUES ...)` looked right and read the whole table for every batch."""
         engines = open_engines(url)
-        statements: list[tuple[str, object]] = []
+        statements: list[str] = []
 
-        def note(_connection: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
-            statements.append((statement, parameters))
+        def note(connection: Any, _entry: object) -> None:
+            connection.driver_connection._conn.set_trace_callback(statements.append)
 
         for engine in (engines.writer, engines.reader):
-            event.listen(engine.sync_engine, "before_cursor_execute", note)
+            event.listen(engine.sync_engine, "connect", note)
         async with SqlStore(engines) as store:
-            await open_room(store)
-            await open_room(store, SECOND)
-            for room in (ROOM, SECOND):
-                await append(store, said("a"), said("b", reply_to=1), room=room)
-            await store.append_batch([batch_of(deleted("c", 1), said("d"), room=room) for room in (ROOM, SECOND)])
-            await open_room(store, epoch=2)
-            await store.read_before(ROOM, before=Seq(2), limit=1, max_bytes=WIDE)
-            await store.read_after(ROOM, after=Seq(0), limit=1, max_bytes=WIDE)
-            await store.find(ROOM, author=STUDENT.id, cid="a")
-            await store.read_owners(ROOM)
-            await store.row_states([ROOM, SECOND])
-            looked_at = [it for it in statements if it[0].startswith(("SELECT", "WITH", "UPDATE"))]
+            await use_every_statement(store)
+            looked_at = [it for it in statements if it.startswith(("SELECT", "WITH", "UPDATE"))]
             async with engines.reader.connect() as connection:
-                for statement, parameters in looked_at:
-                    given = parameters[0] if isinstance(parameters, list) else parameters
-                    plan = await connection.exec_driver_sql("EXPLAIN QUERY PLAN " + statement, given)  # type: ignore[arg-type]
+                for statement in looked_at:
+                    plan = await connection.exec_driver_sql("EXPLAIN QUERY PLAN " + statement)
                     scans = [row.detail for row in plan if row.detail.startswith("SCAN")]
                     assert not [it for it in scans if it != "SCAN asked" and "CONSTANT" not in it], (statement, scans)
         assert len(looked_at) > 10
+
+
+class TestPostgres:
+    """What is PostgreSQL's own."""
+
+    @pytest.fixture
+    async def url(self, postgres: PostgresForTests) -> AsyncIterator[str]:
+        async with postgres.schema() as url:
+            await migrate.upgrade(url)
+            yield url
+
+    async def test_nothing_scans_a_table(self, url: str) -> None:
+        """Plans are kept, and those made while a table was empty would read all of it when it is large."""
+        async with open_sql_store(url) as store:
+            for _ in range(8):
+                await use_every_statement(store)
+        ours = "schemaname = current_schema() AND relname IN ('rooms', 'entries', 'owners')"
+        async with asyncio.timeout(30):
+            # the server counts a session's scans when it ends
+            while not await run(url, f"SELECT sum(idx_scan) > 200 FROM pg_stat_user_tables WHERE {ours}"):
+                pass
+        made_with_a_scan_each = f"SELECT count(*) FROM pg_stat_user_indexes WHERE {ours}"
+        assert await run(url, f"SELECT sum(seq_scan) FROM pg_stat_user_tables WHERE {ours}") == await run(
+            url, made_with_a_scan_each
+        )
+
+    async def test_a_server_that_answers_commits_early_is_told_to_wait_for_the_disk(self, url: str) -> None:
+        for early, ours in (("off", "on"), ("remote_apply", "remote_apply"), ("on", "on")):
+            assert await run(with_setting(url, "synchronous_commit", early), "SHOW synchronous_commit") == ours
+
+    def test_the_url_is_shown_without_its_password(self) -> None:
+        for scheme in ("postgresql", "postgresql+asyncpg", "postgres"):
+            url = f"{scheme}://hall:se%40cret@h1:5432,h2:5432/hall?sslmode=require"
+            assert shown(url) == f"{scheme}://hall:***@h1:5432,h2:5432/hall?sslmode=require"
+            assert postgres_dsn_of(url) == "postgresql://hall:se%40cret@h1:5432,h2:5432/hall?sslmode=require"
+            assert sqlite_file_of(url) is None
+
+    async def test_a_host_of_several_that_takes_writes_is_found(self, postgres: PostgresForTests, url: str) -> None:
+        own = postgres.breakable
+        with HeldPort() as nobody:
+            host = f"127.0.0.1:{own.port}"
+            several = url.replace(host, f"127.0.0.1:{nobody.port},{host}")
+            async with open_sql_store(several) as store:
+                assert isinstance(await open_room(store), Opened)
 
 
 def join_all(workers: Sequence[BaseProcess]) -> None:
@@ -633,7 +745,7 @@ class TestMigration:
             return await migrate.schema_problem(url) or ""
 
         assert "no store" in await problem()
-        assert "persistence.migrate" in await problem()
+        assert "hall store upgrade" in await problem()
         assert not path.exists(), "asking makes nothing"
         path.touch()
         assert "no tables" in await problem()
@@ -651,7 +763,7 @@ class TestMigration:
         problem = await migrate.schema_problem(url)
         assert problem is not None
         assert "older than 0002" in problem
-        assert "persistence.migrate" in problem
+        assert "hall store upgrade" in problem
 
     async def test_a_file_that_is_no_store_is_unavailable(self, tmp_path: Path) -> None:
         (tmp_path / "store.sqlite3").write_bytes(b"no database at all, but long enough to be looked at " * 40)

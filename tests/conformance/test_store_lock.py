@@ -10,7 +10,6 @@ from pathlib import Path
 from time import monotonic
 
 import pytest
-from sqlalchemy import event
 
 from director.contract.ids import RoomId, Seq
 from director.lock_watch import holder_of
@@ -20,7 +19,7 @@ from persistence.engines import open_engines, sqlite_file_of
 from persistence.sqlite_lock import BEGIN, WriterConnection
 from persistence.store_sql import SqlStore, open_sql_store
 from persistence.writer import BatchWriter, WriterLimits
-from tests.support.store_faults import SHORT_OF_DISK, STRICKEN, lock_held, running
+from tests.support.store_faults import SHORT_OF_DISK, STRICKEN, hooked, lock_held, running
 from tests.support.stores import (
     NODE,
     ONE,
@@ -98,8 +97,8 @@ class TestHolder:
         assert holder_of(tmp_path / "no such file") is None
 
     async def test_a_holder_that_was_killed_is_none_any_more(self, url: str, path: Path) -> None:
-        async with running(STRICKEN, url, "INSERT INTO entries", "SIGSTOP") as stopped:
-            assert await stopped.word() == "at INSERT INTO entries"
+        async with running(STRICKEN, url, "AddEntries", "SIGSTOP") as stopped:
+            assert await stopped.word() == "at AddEntries"
             before = holder_of(path)
             assert before is not None
             assert before.pid == stopped.pid
@@ -164,14 +163,11 @@ class TestWaiting:
                 assert [it.cid for it in await all_entries(store)] == ["a"]
 
     async def test_a_batch_is_appended_when_the_lock_is_let_go_while_it_waits(self, url: str, path: Path) -> None:
-        engines = open_engines(url, lock_timeout=30)
         begins = asyncio.Event()
+        engines = hooked(open_engines(url, lock_timeout=30), lambda moment: begins.set() if moment == "BEGIN" else None)
         async with SqlStore(engines) as store:
             await open_room(store)
-
-            @event.listens_for(engines.writer.sync_engine, "before_cursor_execute")
-            def note(*_: object) -> None:
-                begins.set()
+            begins.clear()
 
             with lock_held(path) as other:
                 waiting = asyncio.create_task(append(store, said("a")))
@@ -245,16 +241,12 @@ class TestWaiting:
             assert isinstance(await open_room(store), Opened)
 
     async def test_a_wait_that_is_cancelled_takes_no_lock_afterwards(self, url: str, path: Path) -> None:
-        engines = open_engines(url, lock_timeout=30)
+        begins = asyncio.Event()
+        engines = hooked(open_engines(url, lock_timeout=30), lambda moment: begins.set() if moment == "BEGIN" else None)
         async with SqlStore(engines) as store, open_sql_store(url) as third:
             await open_room(store)
-            begins = asyncio.Event()
-
-            @event.listens_for(engines.writer.sync_engine, "before_cursor_execute")
-            def note(*_: object) -> None:
-                begins.set()
-
             with lock_held(path) as other:
+                begins.clear()
                 waiting = asyncio.create_task(append(store, said("a")))
                 await begins.wait()
                 waiting.cancel()
@@ -267,7 +259,7 @@ class TestWaiting:
 class TestStricken:
     """A process that stops or dies in the middle of a batch."""
 
-    @pytest.mark.parametrize("moment", ["INSERT INTO entries", "UPDATE rooms"])
+    @pytest.mark.parametrize("moment", ["AddEntries", "MoveRooms"])
     async def test_of_a_process_killed_inside_a_transaction_nothing_is_seen(
         self, url: str, path: Path, moment: str
     ) -> None:
@@ -287,7 +279,7 @@ class TestStricken:
         self, url: str
     ) -> None:
         async with running(STRICKEN, url, "BEGIN", "SIGSTOP") as zombie, open_sql_store(url) as store:
-            assert await zombie.word() == "at BEGIN IMMEDIATE"
+            assert await zombie.word() == "at BEGIN"
             opened = await open_room(store, epoch=2, incarnation="inc-2")
             assert isinstance(opened, Opened)
             await zombie.until_stopped()
@@ -301,11 +293,11 @@ class TestStricken:
         """The fence waits for it; when it wakes, the new owner has read what it committed."""
         engines = open_engines(url)
         async with (
-            running(STRICKEN, url, "INSERT INTO entries", "SIGSTOP") as frozen,
+            running(STRICKEN, url, "AddEntries", "SIGSTOP") as frozen,
             SqlStore(engines, open_within=0.2) as hasty,
             open_sql_store(url) as store,
         ):
-            assert await frozen.word() == "at INSERT INTO entries"
+            assert await frozen.word() == "at AddEntries"
             with pytest.raises(StoreUnavailable):
                 await open_room(hasty, epoch=2)
             await frozen.until_stopped()

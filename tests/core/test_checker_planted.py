@@ -16,8 +16,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import event
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from director.cli.torture_judge import rows_of_stale_owners
 from director.contract.clock import FleetClock
@@ -34,11 +32,12 @@ from loadtest.core.history_check import HistoryCheck
 from loadtest.log_reading import StoreLogs
 from loadtest.recording import Recorders
 from loadtest.scribe import Scribe
-from persistence import engines as sql_engines
+from persistence.asks import AddEntries
 from persistence.contract.messages import Author, Draft
 from persistence.contract.store import Appended, Duplicate, Opened, Outcome, RoomBatch, RoomState, StoreUnavailable
-from persistence.engines import Engines
+from persistence.engines import open_engines
 from persistence.migrate import upgrade
+from persistence.sqlite_lock import BEGIN, _WriterCursor
 from persistence.store_memory import MemoryStore
 from persistence.store_sql import SqlStore, open_sql_store
 from shard_node.contract import events
@@ -46,13 +45,14 @@ from shard_node.contract.events import Changed, Position
 from shard_node.core.admission import Budgets
 from shard_node.core.lag import LagProbe
 from shard_node.core.lease_guard import Serve
-from shard_node.fanout.members import Members
+from shard_node.fanout.showing import Showing
 from shard_node.fanout.stock_connection import StockConnection
 from shard_node.gateway import RoomGateway
 from shard_node.hosted_room import HostedRoom
 from shard_node.lease_keeper import LeaseKeeper
 from tests.support.entries import LECTURER, OTHER, STUDENT, draft
 from tests.support.small_node import SmallNode, Wire, small_node
+from tests.support.store_faults import hooked
 from tests.support.virtual_time import in_virtual_time
 
 MATH = RoomId("math")
@@ -280,8 +280,7 @@ async def test_showing_before_the_commit_is_caught() -> None:
             head = scene.hosted.room.head
             if head == 0:
                 entries = [it.numbered(Seq(head + 1), batch.at) for it in batch.drafts]
-                for frame in scene.hosted.room.show(entries):
-                    scene.hosted.members.show(frame, _now())
+                scene.hosted.showing.show(scene.hosted.room.show(entries))
 
         store.on_batch = show
         await scene.cast[0].say("one")
@@ -300,38 +299,35 @@ async def test_the_same_store_that_shows_nothing_is_sound() -> None:
     assert await played(act, store=store) == set()
 
 
-class _LossyMembers(Members):
+class _LossyShowing(Showing):
     """Takes frame 2 for written, and does not write it."""
 
-    def show(self, frame: events.Frame, now: float) -> None:
-        if frame.from_ != 2:
-            super().show(frame, now)
+    def show(self, frames: Sequence[events.Frame]) -> None:
+        if frames[0].from_ != 2:
+            super().show(frames)
             return
-        for member in self:
-            member.shown = frame.to
+        for member in self._members:
+            member.shown = frames[0].to
 
 
-class _StutteringMembers(Members):
+class _StutteringShowing(Showing):
     """Writes frame 2 twice."""
 
-    def show(self, frame: events.Frame, now: float) -> None:
-        super().show(frame, now)
-        if frame.from_ == 2:
-            for member in self:
+    def show(self, frames: Sequence[events.Frame]) -> None:
+        super().show(frames)
+        if frames[0].from_ == 2:
+            for member in self._members:
                 member.shown = Seq(1)
-            super().show(frame, now)
+            super().show(frames)
 
 
 @pytest.mark.parametrize(
-    ("members", "promise"),
-    [(Members, None), (_LossyMembers, Promise.UNREPORTED), (_StutteringMembers, Promise.REPEATED)],
+    ("showing", "promise"),
+    [(Showing, None), (_LossyShowing, Promise.UNREPORTED), (_StutteringShowing, Promise.REPEATED)],
 )
-def test_a_frame_that_is_dropped_or_repeated_is_caught(members: type[Members], promise: Promise | None) -> None:
+def test_a_frame_that_is_dropped_or_repeated_is_caught(showing: type[Showing], promise: Promise | None) -> None:
     async def act(scene: Scene) -> None:
-        planted = members()
-        for member in scene.hosted.members:
-            planted.add(member)
-        scene.hosted.members = planted
+        scene.hosted.showing = showing(scene.hosted.members, now=_now)
         for text in ("one", "two", "three"):
             await scene.cast[0].say(text)
 
@@ -419,21 +415,19 @@ async def _knock(node: SmallNode) -> Wire | None:
 
 
 @pytest.mark.parametrize("sends_begin", [True, False])
-async def test_a_store_that_sends_no_begin_is_caught(sends_begin: bool, tmp_path: Path) -> None:
+async def test_a_store_that_sends_no_begin_is_caught(
+    sends_begin: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another node fences the room between the check of its owner and the insert, which a BEGIN keeps it from."""
     file = tmp_path / "store.sqlite3"
     url = f"sqlite+aiosqlite:///{file}"
     await upgrade(url)
     notebook = Notebook()
     scribe = Scribe(notebook.recorder, MATH, STUDENT.id)
-    sound = sql_engines.open_engines(url)
-    obvious = create_async_engine(url, connect_args={"isolation_level": None, "timeout": 0.1})
-    planted = sound if sends_begin else Engines(obvious, sound.reader, sound.committed_nothing, sound.was_locked)
     fenced_by: list[str] = []
 
-    @event.listens_for(planted.writer.sync_engine, "before_cursor_execute")
-    def fence_in_between(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if not statement.startswith("INSERT INTO entries") or fenced_by:
+    def fence_in_between(ask: object) -> None:
+        if not isinstance(ask, AddEntries) or fenced_by:
             return
         with closing(sqlite3.connect(file, timeout=0.0, isolation_level=None)) as other:
             try:
@@ -446,9 +440,17 @@ async def test_a_store_that_sends_no_begin_is_caught(sends_begin: bool, tmp_path
             other.execute("COMMIT")
             fenced_by.append("node-2")
 
+    planted = hooked(open_engines(url), fence_in_between)
     async with SqlStore(planted) as store, open_sql_store(url) as judge:
         opened = await store.open_room(MATH, epoch=Epoch(1), incarnation=Incarnation("i1"), fresh_log=LogId("log"))
         assert isinstance(opened, Opened)
+        if not sends_begin:
+            execute = _WriterCursor.execute
+
+            def leave_out(cursor: Any, sql: str, *args: Any) -> Any:
+                return cursor if sql in (BEGIN, "COMMIT") else execute(cursor, sql, *args)
+
+            monkeypatch.setattr(_WriterCursor, "execute", leave_out)
         said: Draft = draft("c1")
         scribe.asked(1.0, said.cid)
         batch = RoomBatch(MATH, Epoch(1), Incarnation("i1"), 1, (said,))
@@ -458,6 +460,4 @@ async def test_a_store_that_sends_no_begin_is_caught(sends_begin: bool, tmp_path
         assert fenced_by == (["database is locked"] if sends_begin else ["node-2"])
         found = await notebook.verdict_by(judge)
         found |= {violation.promise for violation in await rows_of_stale_owners(url)}
-    await sound.close()
-    await obvious.dispose()
     assert found == (set() if sends_begin else {Promise.ACK_OF_WRONG_EPOCH, Promise.ROW_OF_STALE})

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from director.settings import DirectorSettings
+from director.settings import DirectorSettings, words_of
 
 KEYS = {"HALL_TICKET_KEY": "t" * 32, "HALL_PLATFORM_KEY": "p" * 32}
 
@@ -49,6 +49,30 @@ def test_what_cannot_work_is_refused_with_advice(
 ) -> None:
     with pytest.raises(ValidationError, match=advice):
         settings(monkeypatch, **environment)
+
+
+def test_a_setting_that_is_wrong_is_named_as_people_set_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It once said "Input should be a valid number", and left everybody to guess which."""
+    with pytest.raises(ValidationError) as caught:
+        settings(monkeypatch, HALL_DEMO="1", HALL_TICKET_TTL="soon", HALL_DIRECTOR_PORT="99999")
+    port, ttl = sorted(words_of(caught.value).split("; "))
+    assert port.startswith("HALL_DIRECTOR_PORT: Input should be less than")
+    assert ttl.startswith("HALL_TICKET_TTL: Input should be a valid number")
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({**KEYS, "HALL_DIRECTOR_URL": "http://a.example/path"}, "HALL_DIRECTOR_URL takes origins"),
+        ({}, "set HALL_TICKET_KEY to 32 characters"),
+    ],
+)
+def test_advice_that_names_its_setting_is_not_told_twice(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], words: str
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        settings(monkeypatch, **environment)
+    assert words_of(caught.value).startswith(words)
 
 
 def test_allowed_origins_come_beside_the_director_s_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,15 +7,18 @@ import pytest
 from loadtest.core.fault_plan import (
     ALL_DIRECTORS,
     ALL_KINDS,
+    APART,
     LEAD_IN,
     LONGEST,
     MIN_GAP,
     ON_A_NODE,
+    TAIL,
     Fault,
     FaultKind,
     FaultPlan,
     Manner,
     plan_faults,
+    plan_once,
 )
 
 NODES = ("node-1", "node-2", "node-3")
@@ -66,8 +69,10 @@ def test_faults_last_as_long_as_they_should_and_hit_what_they_can(seed: int) -> 
                 assert 10.0 <= lasts <= LONGEST
             case FaultKind.KILL | FaultKind.REDIS_KILL | FaultKind.REDIS_WIPE | FaultKind.DIRECTOR_KILL:
                 assert lasts == 0.0
-            case FaultKind.CUT_CLIENTS if fault.manner is Manner.RESET:
+            case FaultKind.CUT_CLIENTS | FaultKind.CUT_REDIS if fault.manner is Manner.RESET:
                 assert lasts == 0.0
+            case FaultKind.VANISH:
+                assert lasts > 15.0, "longer than clients take to notice"
             case _:
                 assert lasts >= 3.0
         assert (fault.target in NODES) == (fault.kind in ON_A_NODE)
@@ -77,10 +82,27 @@ def test_faults_last_as_long_as_they_should_and_hit_what_they_can(seed: int) -> 
 def test_a_short_time_has_shorter_gaps_and_at_least_one_fault() -> None:
     short = planned(seconds=120.0)
     assert len(short.faults) >= 5
-    assert all(fault.ends - fault.begins <= 15.0 for fault in short.faults)
+    assert all(fault.ends - fault.begins <= 15.0 for fault in short.faults if fault.kind is not FaultKind.VANISH)
     pause = planned(seconds=1.0, kinds=(FaultKind.REDIS_PAUSE,))
     assert len(pause.faults) == 1
     assert pause.seconds >= pause.faults[0].ends + MIN_GAP
+
+
+def test_to_measure_each_kind_comes_once_and_alone_on_the_first_node() -> None:
+    kinds = (FaultKind.KILL, FaultKind.REDIS_PAUSE, FaultKind.VANISH, FaultKind.REDIS_WIPE)
+    plan = plan_once(kinds, seconds=10.0, seed=3, nodes=NODES, directors=DIRECTORS, lasts=None)
+    assert tuple(fault.kind for fault in plan.faults) == kinds
+    assert [fault.target for fault in plan.faults] == ["node-1", "redis", "node-1", "redis"]
+    assert all(two.begins - one.ends == pytest.approx(APART) for one, two in itertools.pairwise(plan.faults))
+    assert plan.seconds == plan.faults[-1].ends + TAIL
+    assert plan == plan_once(kinds, seconds=10.0, seed=3, nodes=NODES, directors=DIRECTORS, lasts=None)
+
+
+def test_how_long_a_fault_lasts_may_be_said_but_what_is_over_at_once_stays_so() -> None:
+    kinds = (FaultKind.REDIS_PAUSE, FaultKind.KILL)
+    plan = plan_once(kinds, seconds=600.0, seed=1, nodes=NODES, directors=DIRECTORS, lasts=60.0)
+    assert [fault.ends - fault.begins for fault in plan.faults] == [60.0, 0.0]
+    assert plan.seconds == 600.0
 
 
 def test_a_fault_is_watched_until_the_next_begins_after_it() -> None:

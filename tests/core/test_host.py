@@ -20,9 +20,10 @@ from persistence.contract.store import (
     StoreUnavailable,
 )
 from persistence.store_memory import MemoryStore
+from shard_node.core.overload import Strain
 from shard_node.core.room import Disallowed
-from shard_node.fanout.lane import LaneQueue
-from tests.support.entries import LECTURER, OTHER, draft, mode_draft
+from shard_node.fanout.showing import SLICE
+from tests.support.entries import OTHER, draft, message, mode_draft
 from tests.support.small_node import Wire, small_node
 from tests.support.virtual_time import in_virtual_time
 
@@ -30,7 +31,7 @@ MATH = RoomId("math")
 
 
 def events_of(wire: Wire) -> list[tuple[str, dict[str, object]]]:
-    return [tuple(json.loads(text[1:])) for text in wire.texts()]  # type: ignore[misc]
+    return [tuple(json.loads(text[1:])) for text in wire.texts()]
 
 
 @in_virtual_time
@@ -233,41 +234,44 @@ async def test_counts_are_reported_when_they_change() -> None:
 
 
 @in_virtual_time
-async def test_a_member_that_does_not_read_keeps_a_cursor_and_gets_the_rest_in_order_when_it_does() -> None:
+async def test_a_large_room_s_batches_start_further_apart_and_the_node_s_mode_counts() -> None:
     async with small_node() as node:
+        assert node.host.pace_of(MATH) == 0.0, "a room that is not here need not wait"
         hosted = await node.opened(MATH)
-        slow, wire = node.add_member(hosted)
-        _, healthy = node.add_member(hosted, OTHER)
-        for number in range(100):
-            await node.outcome_of(hosted, draft(f"c{number}", by=LECTURER))
-            healthy.queue = LaneQueue() if number % 10 == 9 else healthy.queue
-        waiting = wire.queue.qsize()
-        assert waiting < 40, "it costs a cursor, not a pile of messages"
-        seen = [frame["to"] for _, frame in events_of(wire)]
-        wire.queue = LaneQueue()
-        hosted.members.catch_up(hosted.room, asyncio.get_running_loop().time(), too_slow=lambda member: None)
-        frames = [frame for _, frame in events_of(wire)]
-        assert frames[0]["from"] == seen[-1] + 1  # type: ignore[operator]
-        assert frames[-1]["to"] == slow.shown == 100
-        assert hosted.members.behind == 0
+        node.add_member(hosted)
+        assert node.host.pace_of(MATH) == 0.02
+        hosted.pace.learn(0.01, 1)
+        assert node.host.pace_of(MATH) == 0.08
+        for second in (0.0, 1.0):
+            node.host.overload.judge(Strain(lag=9.0), second)
+        assert node.host.pace_of(MATH) == 1.0
 
 
 @in_virtual_time
-async def test_a_member_that_is_stuck_for_15_seconds_is_too_slow() -> None:
+async def test_a_room_s_messages_are_gathered_at_its_pace() -> None:
     async with small_node() as node:
-        now = asyncio.get_running_loop().time
         hosted = await node.opened(MATH)
-        slow, _ = node.add_member(hosted)
-        for number in range(40):
-            await node.outcome_of(hosted, draft(f"c{number}", by=LECTURER))
-        cut: list[object] = []
-        hosted.members.catch_up(hosted.room, now(), too_slow=cut.append)
-        await asyncio.sleep(14)
-        hosted.members.catch_up(hosted.room, now(), too_slow=cut.append)
-        assert cut == []
-        await asyncio.sleep(2)
-        hosted.members.catch_up(hosted.room, now(), too_slow=cut.append)
-        assert cut == [slow]
+        _, wire = node.add_member(hosted)
+        hosted.pace.learn(1.0, 1)
+        told: list[Outcome | Refusal] = []
+        for number in range(21):
+            node.host.post(hosted, draft(f"c{number}"), told.append)
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.25)
+        assert len(told) == 21
+        assert len(events_of(wire)) <= 6
+
+
+@in_virtual_time
+async def test_a_room_that_was_dropped_shows_nothing_behind_its_bye() -> None:
+    async with small_node() as node:
+        hosted = await node.opened(MATH)
+        wires = [node.add_member(hosted)[1] for _ in range(SLICE + 3)]
+        hosted.showing.show(hosted.room.show([message(1)]))
+        node.host.drop(MATH, ErrorCode.LEASE_LOST)
+        await asyncio.sleep(1)
+        assert [name for name, _ in events_of(wires[0])] == ["frame", "bye"]
+        assert [name for name, _ in events_of(wires[-1])] == ["bye"]
 
 
 @in_virtual_time

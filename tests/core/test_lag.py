@@ -1,4 +1,4 @@
-"""Whether this process was asleep."""
+"""How late this process is, and whether it was asleep."""
 
 from shard_node.core.lag import LagProbe
 
@@ -8,7 +8,24 @@ def test_a_steady_beat_raises_no_doubt() -> None:
     for tenth in range(1, 100):
         probe.beat(tenth / 10)
     assert not probe.is_doubtful(10.0)
-    assert round(probe.longest, 3) == 0.1
+    assert round(probe.take_latest(), 3) == 0.0
+
+
+def test_the_latest_beat_is_told_once() -> None:
+    probe = LagProbe(0.0)
+    for beat_at in (0.1, 0.45, 0.6):
+        probe.beat(beat_at)
+    assert round(probe.take_latest(), 3) == 0.25
+    assert probe.take_latest() == 0.0
+    probe.beat(2.7)
+    assert round(probe.take_latest(), 3) == 2.0
+
+
+def test_a_pause_that_was_looked_at_before_the_beat_is_told_with_the_next() -> None:
+    probe = LagProbe(0.0)
+    assert probe.is_doubtful(3.0)
+    probe.beat(3.0)
+    assert round(probe.take_latest(), 3) == 2.9
 
 
 def test_a_pause_is_seen_by_whoever_looks_first() -> None:

@@ -38,6 +38,31 @@ def test_what_follows_a_number_comes_in_order_and_whole() -> None:
     assert seqs_of(recent.answer_last(0)) == []
 
 
+def test_what_is_not_held_is_refused() -> None:
+    recent = RecentEntries([message(8)], head=Seq(8))
+    for seq in (6, 9):
+        with pytest.raises(ValueError, match="is not held"):
+            recent.after(Seq(seq))
+
+
+def test_the_newest_are_counted_and_weighed() -> None:
+    recent = RecentEntries([message(seq) for seq in range(11, 21)], head=Seq(20))
+    size = len(recent.after(Seq(19))[0])
+    assert recent.size_after(Seq(17)) == 3 * size
+    assert recent.newest_within(4, 10 * size) == 4
+    assert recent.newest_within(50, 3 * size) == 3
+    assert recent.newest_within(50, 3 * size - 1) == 2
+    assert len(recent) == recent.newest_within(50, 10**6) == 10
+
+
+def test_answers_are_kept_for_a_few_positions_only() -> None:
+    recent = recent_of(40)
+    answers = [recent.answer_after(Seq(seq)) for seq in range(40)]
+    assert recent.answer_after(Seq(39)) is answers[39]
+    assert recent.answer_after(Seq(0)) is not answers[0]
+    assert seqs_of(recent.answer_after(Seq(0))) == seqs_of(answers[0])
+
+
 def test_no_more_than_a_recovery_may_hold_is_kept() -> None:
     recent = recent_of(MAX_RECOVERED + 5)
     assert recent.first == 6

@@ -78,6 +78,27 @@ def test_what_happened_before_or_long_after_or_by_ones_own_will_is_no_ones_fault
     assert lines.recovery_of(SPAN).affected == 1, "after its return it can be hit again"
 
 
+def test_who_cuts_the_own_connection_is_counted_apart_and_so_is_the_return() -> None:
+    lines = LifeLines()
+    for client in ("early", "back", "gone", "twice"):
+        joins(lines, client, 1.0)
+    for client, drops, returns in (
+        ("early", 90.0, 105.0),
+        ("back", 101.0, 104.0),
+        ("gone", 102.0, None),
+        ("twice", 103.0, 106.0),
+        ("twice", 110.0, 112.0),
+        ("back", 121.0, None),
+    ):
+        lines.dropping(client)
+        parts(lines, client, drops)
+        if returns is not None:
+            joins(lines, client, returns)
+    recovery = lines.recovery_of(SPAN)
+    assert (recovery.dropped, recovery.returned) == (4, 3)
+    assert recovery.affected == 0
+
+
 def test_sends_are_timed_by_when_they_were_asked_for() -> None:
     lines = LifeLines()
     sends(lines, 99.0, 119.0)

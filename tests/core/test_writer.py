@@ -1,8 +1,10 @@
 """The batch writer: when it commits, what it does while the store is out or unclear, and how it ends. Virtual time."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from itertools import pairwise
+from types import MappingProxyType
 
 from director.contract.ids import Epoch, Incarnation, RoomId, Seq
 from persistence.contract.messages import Draft
@@ -33,7 +35,7 @@ OTHER_ROOM = RoomId("physics-7")
 class Bench:
     """A writer over a memory store that fails on demand, and all that it has settled."""
 
-    def __init__(self, limits: WriterLimits | None = None) -> None:
+    def __init__(self, limits: WriterLimits | None, paces: Mapping[RoomId, float]) -> None:
         self.store: AnyStore = MemoryStore()
         self.log = FailingLog(self.store)
         self.settled = Settlements()
@@ -44,6 +46,7 @@ class Bench:
             self.settled,
             wall_ms=lambda: int(self.clock() * 1000),
             now=self.clock,
+            pace_of=lambda room: paces.get(room, 0.02),
             limits=limits,
         )
 
@@ -63,8 +66,8 @@ class Bench:
         return [[(it.room, [draft.cid for draft in it.drafts]) for it in append] for append in self.log.appends]
 
 
-async def bench(limits: WriterLimits | None = None) -> Bench:
-    made = Bench(limits)
+async def bench(limits: WriterLimits | None = None, *, paces: Mapping[RoomId, float] = MappingProxyType({})) -> Bench:
+    made = Bench(limits, paces)
     await open_room(made.store)
     await open_room(made.store, OTHER_ROOM)
     return made
@@ -92,16 +95,128 @@ async def test_the_first_draft_into_an_idle_room_is_committed_at_once() -> None:
 
 
 @in_virtual_time
-async def test_under_load_transactions_start_a_tick_apart_and_take_all_that_came_meanwhile() -> None:
-    it = await bench()
+async def test_under_load_a_room_s_batches_start_its_pace_apart_and_take_all_that_came_meanwhile() -> None:
+    it = await bench(paces={ROOM: 0.25})
+    async with running(it.writer):
+        for i in range(20):
+            it.put(said(f"c{i}"))
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.25)
+    sizes = [len(drafts) for append in it.batches() for _, drafts in append]
+    assert sizes[0] == 1, "the leading edge"
+    assert sum(sizes) == 20
+    assert len(sizes) == 5
+    starts = [batches[0].at for batches in it.log.appends]
+    assert all(after - before >= 249 for before, after in pairwise(starts))
+
+
+@in_virtual_time
+async def test_a_lone_message_does_not_wait_for_another_room_s_pace() -> None:
+    it = await bench(paces={ROOM: 1.0})
     it.put(said("a"))
     await it.writer.step()
     it.put(said("b"))
-    it.put(said("c"), OTHER_ROOM)
-    it.put(said("d"))
+    async with running(it.writer):
+        await asyncio.sleep(0.1)
+        it.put(said("c"), OTHER_ROOM)
+        it.put(said("d"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
+        assert it.batches() == [[(ROOM, ["a"])], [(OTHER_ROOM, ["c"])]]
+        await asyncio.sleep(0.8)
+        assert len(it.batches()) == 2
+        await asyncio.sleep(0.1)
+    assert it.batches()[2:] == [[(ROOM, ["b", "d"])]]
+
+
+@in_virtual_time
+async def test_rooms_that_are_due_together_share_a_transaction() -> None:
+    it = await bench()
+    for room in (ROOM, OTHER_ROOM):
+        it.put(said("a"), room)
+    await it.writer.step()
+    for room in (OTHER_ROOM, ROOM):
+        it.put(said("b"), room)
     await it.writer.step()
     assert it.elapsed == 0.02
-    assert it.batches() == [[(ROOM, ["a"])], [(ROOM, ["b", "d"]), (OTHER_ROOM, ["c"])]]
+    assert it.batches()[1] == [(OTHER_ROOM, ["b"]), (ROOM, ["b"])]
+
+
+@in_virtual_time
+async def test_many_rooms_that_speak_now_and_then_do_not_make_a_transaction_each() -> None:
+    it = await bench()
+    rooms = [RoomId(f"room-{i}") for i in range(200)]
+    for room in rooms:
+        await open_room(it.store, room)
+    async with running(it.writer):
+        for room in rooms:
+            it.put(said("hello"), room)
+            await asyncio.sleep(0.005)  # 200 a second
+        await asyncio.sleep(0.1)
+    assert it.writer.waiting == 0
+    assert len(it.batches()) <= 1.0 / 0.02 + 5
+
+
+@in_virtual_time
+async def test_a_full_batch_is_followed_after_a_tick_however_slow_the_room_s_pace() -> None:
+    it = await bench(WriterLimits(max_batch_drafts=3), paces={ROOM: 1.0})
+    for i in range(7):
+        it.put(said(f"c{i}"))
+    await it.until_empty()
+    assert it.elapsed == 0.04
+    it.put(said("later"))
+    await it.until_empty()
+    assert it.elapsed == 1.04
+
+
+@in_virtual_time
+async def test_closing_does_not_wait_for_anybody_s_pace() -> None:
+    it = await bench(paces={ROOM: 30.0})
+    it.put(said("a"))
+    async with running(it.writer) as run:
+        await asyncio.sleep(0.1)
+        it.put(said("b"))
+        await asyncio.sleep(0.1)
+        assert it.writer.waiting == 1
+        await it.writer.close(within=1)
+        await run
+    assert it.elapsed < 0.3
+    assert [cid for cid, _ in it.settled.of()] == ["a", "b"]
+
+
+@in_virtual_time
+async def test_what_the_store_did_not_take_is_tried_again_without_waiting_for_the_room_s_pace() -> None:
+    it = await bench(paces={ROOM: 1.0})
+    it.log.plans.append("out")
+    it.put(said("a"))
+    await it.until_empty()
+    assert it.elapsed == 0.05
+
+
+@in_virtual_time
+async def test_a_room_that_was_let_go_need_not_rest_when_it_comes_back() -> None:
+    it = await bench(paces={ROOM: 1.0})
+    it.put(said("a"))
+    await it.writer.step()
+    it.writer.forget(ROOM, epoch=ONE)
+    it.put(said("b"))
+    await it.writer.step()
+    assert it.elapsed == 0.0
+
+
+@in_virtual_time
+async def test_the_slowest_transaction_is_told_once() -> None:
+    it = await bench()
+    assert it.writer.take_slowest() == 0.0
+    it.log.plans.append("held")
+    it.put(said("a"))
+    step = asyncio.create_task(it.writer.step())
+    await it.log.started.wait()
+    await asyncio.sleep(0.7)
+    it.log.release.set()
+    await step
+    assert round(it.writer.take_slowest(), 3) == 0.7
+    assert it.writer.take_slowest() == 0.0
 
 
 @in_virtual_time

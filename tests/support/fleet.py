@@ -13,7 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,11 +105,18 @@ class Fleet:
 
 @contextmanager
 def running_fleet(
-    *, nodes: int = 2, data: Path, env: Mapping[str, str] | None = None, within: float = 60.0
+    *,
+    nodes: int = 2,
+    data: Path,
+    port: int | None = None,
+    env: Mapping[str, str] | None = None,
+    inside: Sequence[str] = (),
+    within: float = 60.0,
 ) -> Iterator[Fleet]:
-    """A fleet whose processes were all ready; ended when the block ends, and killed if it does not end by itself."""
+    """A fleet whose processes were all ready; ended when the block ends, and killed if it does not end by itself. It is
+    on free ports unless `port` says which; `inside` is a command that becomes the command behind it."""
     for last in (False, False, True):
-        fleet = launch(nodes=nodes, data=data, port=free_port_base(nodes), env=env)
+        fleet = launch(nodes=nodes, data=data, port=port or free_port_base(nodes), env=env, inside=inside)
         try:
             if not _wait_until_up(fleet, within=within, may_retry=not last):
                 continue  # somebody took a port between our look and the fleet's start
@@ -119,14 +126,16 @@ def running_fleet(
             end(fleet)
 
 
-def launch(*, nodes: int, data: Path, port: int, env: Mapping[str, str] | None = None) -> Fleet:
+def launch(
+    *, nodes: int, data: Path, port: int, env: Mapping[str, str] | None = None, inside: Sequence[str] = ()
+) -> Fleet:
     """Start `hall up` and return at once; its output goes to {data}/up.out. Call `end` afterwards."""
     data.mkdir(parents=True, exist_ok=True)
     # settings of whoever runs the tests must not leak into the fleet
     clean = {name: value for name, value in os.environ.items() if not name.startswith("HALL_")}
     with (data / "up.out").open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "director.cli.main", "up"]  # noqa: RUF005
+            [*inside, sys.executable, "-m", "director.cli.main", "up"]  # noqa: RUF005
             + ["--nodes", str(nodes), "--port", str(port), "--data", str(data)],
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -17,6 +17,7 @@ from persistence.contract.messages import Author, Draft
 from persistence.contract.store import Outcome
 from persistence.store_memory import MemoryStore
 from persistence.writer import BatchWriter
+from shard_node.fanout.connection import Connection
 from shard_node.fanout.lane import LaneQueue
 from shard_node.fanout.members import Member
 from shard_node.fanout.stock_connection import StockConnection
@@ -54,7 +55,7 @@ class SmallNode:
     keeper: LeaseKeeper
     writer: BatchWriter
     owners: MemoryRoomOwners
-    ended: list[StockConnection] = field(default_factory=list)
+    ended: list[Connection] = field(default_factory=list)
     sids: "itertools.count[int]" = field(default_factory=itertools.count)
 
     async def claim(self, room: str, *, replacing: RoomRecord | None = None) -> RoomRecord:
@@ -95,7 +96,13 @@ async def small_node(
     store = store or MemoryStore()
     owners = MemoryRoomOwners(hall)
     incarnations, logs = itertools.count(1), itertools.count(1)
-    writer = BatchWriter(store, lambda settled: node.host.settled(settled), wall_ms=lambda: int(now() * 1000), now=now)
+    writer = BatchWriter(
+        store,
+        lambda settled: node.host.settled(settled),
+        wall_ms=lambda: int(now() * 1000),
+        now=now,
+        pace_of=lambda room: node.host.pace_of(room),
+    )
     host = RoomHost(
         node=NodeName(name),
         log=store,

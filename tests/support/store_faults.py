@@ -1,41 +1,83 @@
-"""Faults at a real SQLite file: processes that hold its lock, or stop, die or find the disk full in a transaction."""
+"""Faults at a real store: transactions that are stopped at a certain ask, processes that hold a SQLite file's lock, or
+stop, die or find the disk full in a transaction."""
 
 import asyncio
+import dataclasses
 import os
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Literal
+
+from persistence.asks import Ask, RoomFault, Steps, T, Transact
+from persistence.engines import Engines
 
 PATIENCE = 60.0
 _ROOT = Path(__file__).parents[2]
 
-# Appends one message, "theirs", to the room that is open for ("inc-1", 1), and says what came of it. At the statement
-# that begins with argv[2] it sends itself the signal argv[3] first.
+# Appends one message, "theirs", to the room that is open for ("inc-1", 1), and says what came of it. Before the ask
+# named argv[2], or before its BEGIN, it sends itself the signal argv[3] first.
 STRICKEN = """
 import asyncio, os, signal, sys
-from sqlalchemy import event
 from persistence.engines import open_engines
 from persistence.store_sql import SqlStore
+from tests.support.store_faults import hooked
 from tests.support.stores import append, open_room, said
 
+def strike(ask: object) -> None:
+    if opened and (ask if isinstance(ask, str) else type(ask).__name__) == sys.argv[2]:
+        print("at", sys.argv[2], flush=True)
+        os.kill(os.getpid(), signal.Signals[sys.argv[3]])
+
+opened = False
+
 async def main() -> None:
-    engines = open_engines(sys.argv[1])
-    async with SqlStore(engines) as store:
+    global opened
+    async with SqlStore(hooked(open_engines(sys.argv[1]), strike)) as store:
         await open_room(store)
-
-        @event.listens_for(engines.writer.sync_engine, "before_cursor_execute")
-        def strike(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-            if statement.startswith(sys.argv[2]):
-                print("at", statement.split("(")[0].strip(), flush=True)
-                os.kill(os.getpid(), signal.Signals[sys.argv[3]])
-
+        opened = True
         for outcome in await append(store, said("theirs", "x" * 9000)):
             print(type(outcome).__name__, flush=True)
 
 asyncio.run(main())
 """
+
+
+Moment = Ask | Literal["BEGIN", "COMMIT"]
+"""What a transaction is about to do."""
+
+
+def hooked(engines: Engines, hook: Callable[[Moment], None]) -> Engines:
+    """The engines, whose transactions tell `hook` of all that they are about to do. SQLite's run in a thread of their
+    own, which the hook may hold up."""
+    return dataclasses.replace(engines, transact=_Hooked(engines.transact, hook))
+
+
+class _Hooked:
+    def __init__(self, transact: Transact, hook: Callable[[Moment], None]) -> None:
+        self._transact, self._hook = transact, hook
+
+    async def __call__(self, steps: Steps[T]) -> T:
+        self._hook("BEGIN")
+        return await self._transact(self._told(steps))
+
+    def _told(self, steps: Steps[T]) -> Steps[T]:
+        try:
+            ask = next(steps)
+            while True:
+                self._hook(ask)
+                try:
+                    rows = yield ask
+                except RoomFault as fault:
+                    ask = steps.throw(fault)
+                else:
+                    ask = steps.send(rows)
+        except StopIteration as end:
+            self._hook("COMMIT")
+            value: T = end.value
+            return value
 
 
 class Other:

@@ -1,4 +1,4 @@
-"""A real Valkey or Redis server for tests: on a free loopback port, without files, ended with its parent."""
+"""A real Valkey or Redis server for tests: on a free loopback port, with a folder of its own, ended with its parent."""
 
 import ctypes
 import os
@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 _START_WITHIN = 10.0
 _PR_SET_PDEATHSIG = 1
@@ -46,6 +48,7 @@ class ValkeyServer:
 
     binary: str
     port: int
+    folder: str
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -62,7 +65,10 @@ class ValkeyServer:
             if os.getppid() != parent:
                 os._exit(1)
 
-        options = ["--bind", "127.0.0.1", "--port", str(self.port), "--save", "", "--appendonly", "no"]
+        # A replica writes down what it is sent: not where the tests are run, and not to be read at the next start.
+        Path(self.folder, "dump.rdb").unlink(missing_ok=True)
+        files = ["--dir", self.folder, "--save", "", "--appendonly", "no"]
+        options = ["--bind", "127.0.0.1", "--port", str(self.port), *files]
         self.process = subprocess.Popen(
             [self.binary, *options],
             stdin=subprocess.DEVNULL,
@@ -123,15 +129,16 @@ def valkey(binary: str | None = None) -> Iterator[ValkeyServer]:
     Start it from the main thread: the kernel ends it with the *thread* that started it.
     """
     path = server_binary(binary)
-    for attempt in range(5):
-        server = ValkeyServer(path, free_port())
+    with TemporaryDirectory(prefix="hall-test-redis-", ignore_cleanup_errors=True) as folder:
+        for attempt in range(5):
+            server = ValkeyServer(path, free_port(), folder)
+            try:
+                server.start()
+                break
+            except RuntimeError:
+                if attempt == 4:
+                    raise
         try:
-            server.start()
-            break
-        except RuntimeError:
-            if attempt == 4:
-                raise
-    try:
-        yield server
-    finally:
-        server.kill()
+            yield server
+        finally:
+            server.kill()
