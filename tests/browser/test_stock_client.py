@@ -10,7 +10,7 @@ import pytest
 from tests.support.fleet import Fleet
 
 SCRIPT = Path(__file__).with_name("js") / "stock_members.mjs"
-EACH = 20
+EACH = 60
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
@@ -26,24 +26,31 @@ def conversation(node: str, fleet: Fleet, room: str, mode: str) -> dict[str, Any
 
 @pytest.mark.parametrize("mode", ["upgrade", "polling", "websocket"])
 def test_stock_members_see_one_order_without_a_hole(stock_client: str, fleet: Fleet, mode: str) -> None:
-    """They talk at once, one leaves, misses some, resumes and gets exactly that; refusals carry their data."""
+    """They talk at once, one comes in the middle of it, one leaves, misses some, resumes and gets exactly that;
+    refusals carry their data, and what is binary or unknown its error."""
     told = conversation(stock_client, fleet, f"stock-{mode}", mode)
-    ada, bob, back = told["ada"], told["bob"], told["back"]
+    ada, bob, cat, back = (told[name] for name in ("ada", "bob", "cat", "back"))
 
     assert ada["seqs"] == list(range(1, 2 * EACH + 7))
     assert bob["seqs"] + back["seqs"] == ada["seqs"]
     assert bob["texts"] + back["texts"] == ada["texts"]
     assert (bob["recovered"], back["recovered"]) == (False, True)
-    for member in (ada, bob, back):
+    assert cat["seqs"] == ada["seqs"][cat["seqs"][0] - 1 :]
+    assert cat["texts"] == ada["texts"][cat["seqs"][0] - 1 :]
+    for member in (ada, bob, cat, back):
         assert member["events"][:2] == ["connect", "joined"]
         assert set(member["events"][2:]) <= {"frame"}
 
     assert all(ack["ok"] for ack in told["acks"])
     assert sorted(ack["seq"] for ack in told["acks"]) == ada["seqs"]
-    assert ada["transport"] == ("polling" if mode == "polling" else "websocket")
+    for member in (ada, cat):
+        assert member["transport"] == ("polling" if mode == "polling" else "websocket")
 
     for refusal in (told["forged"], told["missing"]):
         error = refusal["data"]["error"]
         assert (refusal["message"], error["code"], error["action"]) == ("TICKET_INVALID", "TICKET_INVALID", "reroute")
+    assert told["binary"]["error"]["code"] == "BAD_REQUEST"
+    assert told["unknownBinary"]["error"]["code"] == "UNSUPPORTED"
+    assert [person["id"] for person in told["after"]["members"]] == ["ada", "bob", "cat"]
     assert told["unknown"]["error"]["code"] == "UNSUPPORTED"
     assert told["malformed"]["error"]["code"] == "BAD_REQUEST"

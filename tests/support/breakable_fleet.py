@@ -12,7 +12,6 @@ import httpx
 from redis.asyncio import Redis
 
 from director.cli.torture_fleet import TortureFleet
-from director.contract.ids import NodeName
 from director.shared_secret import ADMIN_TOKEN
 from loadtest.core.fault_plan import FaultKind
 from persistence import migrate
@@ -73,21 +72,20 @@ class BreakableFleet:
 
 @asynccontextmanager
 async def breakable_fleet(
-    folder: Path, *, kinds: Collection[FaultKind] = WILL_BREAK, first_nodes: int = 3
+    folder: Path, *, kinds: Collection[FaultKind] = WILL_BREAK, store_url: str | None = None
 ) -> AsyncIterator[BreakableFleet]:
-    """A fleet whose processes are all ready; they end with the block. Use it in the main thread."""
-    url = f"sqlite+aiosqlite:///{folder / 'store.sqlite3'}"
+    """A fleet whose processes are all ready; they end with the block. Its store is a file of its own unless `store_url`
+    names another. Use it in the main thread."""
+    url = store_url or f"sqlite+aiosqlite:///{folder / 'store.sqlite3'}"
     await migrate.upgrade(url)
     told: list[str] = []
-    nodes = [NodeName(f"node-{number + 1}") for number in range(first_nodes)]
     ground = TortureFleet(
         folder,
         kinds=kinds,
         store_url=url,
-        store_file=folder / "store.sqlite3",
+        store_file=None if store_url else folder / "store.sqlite3",
         disk=None,
         no_disk="",
-        first_nodes=nodes,
         tell=told.append,
     )
     # settings of whoever runs the tests must not leak into the fleet

@@ -9,7 +9,7 @@ import { io } from "socket.io-client";
 
 const [director, room, mode] = process.argv.slice(2);
 const TRANSPORTS = { upgrade: ["polling", "websocket"], polling: ["polling"], websocket: ["websocket"] }[mode];
-const EACH = 20;
+const EACH = 60;
 
 const routeFor = async (user) => {
   const query = new URLSearchParams({ room, user, name: user, role: "lecturer" });
@@ -77,8 +77,11 @@ const talk = async (member) => {
     acks.push(...(await Promise.all(texts.map((text) => send(member, text))))); // at most 8 may be in flight
   }
 };
-await Promise.all([talk(ada), talk(bob)]);
-await Promise.all([until(ada, 2 * EACH), until(bob, 2 * EACH)]);
+const talking = Promise.all([talk(ada), talk(bob)]);
+await until(ada, EACH / 2);
+const cat = await join("cat"); // she comes, and upgrades, in the middle of it
+await talking;
+await Promise.all([ada, bob, cat].map((member) => until(member, 2 * EACH)));
 
 const left = bob.position;
 bob.socket.disconnect();
@@ -87,6 +90,15 @@ const back = await join("bob", left);
 acks.push(await send(back, "bob is back"));
 await Promise.all([until(ada, 2 * EACH + 6), until(back, 2 * EACH + 6)]);
 
+await until(cat, 2 * EACH + 6);
+
+// the attachment follows the event: it must be taken for neither an answer nor the next event
+const asked = (event, body) => ada.socket.timeout(10_000).emitWithAck(event, body);
+const [binary, unknownBinary, after] = await Promise.all([
+  asked("send", { cid: "binary", text: new Uint8Array([1, 2, 3]) }),
+  asked("no-such-event", new Uint8Array(300)),
+  asked("members", {}),
+]);
 const unknown = await ada.socket.timeout(10_000).emitWithAck("no-such-event", {});
 const malformed = await ada.socket.timeout(10_000).emitWithAck("send", { cid: "b", text: 7 });
 const forged = await refusalOf(ada.route, "forged");
@@ -99,7 +111,8 @@ const tell = ({ events, seqs, texts, joined, socket }) => ({
   recovered: joined.recovered,
   transport: socket.io.engine?.transport?.name ?? null,
 });
-const told = { ada: tell(ada), bob: tell(bob), back: tell(back), acks, unknown, malformed, forged, missing };
-for (const { socket } of [ada, back]) socket.disconnect();
+const told = { ada: tell(ada), bob: tell(bob), cat: tell(cat), back: tell(back) };
+Object.assign(told, { acks, binary, unknownBinary, after, unknown, malformed, forged, missing });
+for (const { socket } of [ada, cat, back]) socket.disconnect();
 // a poll that the client has given up would keep Node alive until the server's next ping
 process.stdout.write(JSON.stringify(told), () => process.exit(0));
