@@ -36,8 +36,8 @@ from director.pages import WEB, pages
 from director.probe import HttpNodeProbe
 from director.redis_client import HallRedis
 from director.router import Router
-from director.routes import FrontDesk, routes
-from director.settings import DirectorSettings
+from director.routes import FrontDesk, RouteFirst, routes
+from director.settings import DirectorSettings, words_of
 from director.steward import Steward
 from director.ticket_jwt import JwtTicketBook, ticket_key_of
 
@@ -143,10 +143,10 @@ def build_app(settings: DirectorSettings, *, web: Path = WEB, on_crash: Callable
         async with director.running(on_crash):
             yield
 
-    gate = Middleware(OriginGate, origins=settings.origins)
+    gate, first = Middleware(OriginGate, origins=settings.origins), Middleware(RouteFirst, desk=director.desk)
     app = Starlette(
         routes=[*routes(director.desk), *admin_routes(director.operators, director.verdicts), *pages(web)],
-        middleware=[gate],
+        middleware=[gate, first],
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
@@ -179,6 +179,7 @@ async def serve(settings: DirectorSettings) -> bool:
         port=settings.director_port,
         http="httptools",
         ws="none",
+        proxy_headers=False,
         lifespan="on",
         timeout_graceful_shutdown=CLOSE_WITHIN,
         log_config=None,
@@ -200,7 +201,7 @@ def main() -> None:
     try:
         settings = DirectorSettings()
     except ValidationError as error:
-        raise SystemExit("director: " + "; ".join(problem["msg"] for problem in error.errors())) from None
+        raise SystemExit(f"director: {words_of(error)}") from None
     set_up_logs("director")
     if not asyncio.run(serve(settings)):
         sys.exit(1)

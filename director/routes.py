@@ -9,7 +9,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from director.admin import Operators
 from director.answers import NO_STORE, RETRY_LATER_MS, json_answer, refused
@@ -113,6 +113,18 @@ class RouteEndpoint:
             ticket=desk.tickets.sign(ticket),
             ticket_expires_in_ms=self._ticket_ttl_ms,
         )
+
+
+class RouteFirst:
+    """ASGI middleware that answers `GET /route` by itself: finding it among the routes costs a sixth of the answer."""
+
+    def __init__(self, app: ASGIApp, desk: FrontDesk) -> None:
+        self._app = app
+        self._endpoint = RouteEndpoint(desk)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_route = scope["type"] == "http" and scope["path"] == "/route" and scope["method"] == "GET"
+        await (self._endpoint if is_route else self._app)(scope, receive, send)
 
 
 def routes(desk: FrontDesk) -> list[BaseRoute]:
