@@ -14,6 +14,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
 
 .PHONY: help up honcho install install-dev install-system install-browser test torture check fast lint format types lock clean
+.PHONY: bench bench-peers bench-chart install-compiler
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +60,9 @@ install-system:
 	command -v node >/dev/null || missing="$$missing nodejs"; \
 	command -v npm >/dev/null || missing="$$missing npm"; \
 	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
+	command -v redis-sentinel >/dev/null || missing="$$missing redis-sentinel"; \
+	command -v postgres >/dev/null || ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 \
+	  || missing="$$missing postgresql"; \
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  echo "installing Debian packages:$$missing"; \
@@ -81,10 +85,30 @@ install-browser: install-system
 # Two workers, each file on one of them (files share a fleet or a browser; xdist's groups do not work with this pytest).
 # -rs tells what was skipped and why, before pytest's own last line.
 test: install-dev install-browser ## install all it takes and run every test
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -q -rs -m "not torture" tests
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -q -rs tests
 
-torture: install-dev ## faults on a whole fleet, for minutes, judged by the history checker
+torture: install-dev ## of the tests only the torture: faults on a whole fleet, judged by the history checker
 	@$(BIN)/python -m pytest -q -rs -m torture tests
+
+bench: install-dev install-compiler ## measure (NAMES="delivery joins" QUICK=1) and record in tests/bench/results
+	@$(BIN)/python -m tests.bench $(if $(QUICK),--quick) $(NAMES)
+
+bench-peers: install-dev install-compiler install-system ## install Socket.IO for Node, measure it and python-socketio beside us
+	@npm ci --prefix tests/bench/peers --ignore-scripts --no-audit --no-fund --loglevel=error
+	@$(BIN)/python -m tests.bench $(if $(QUICK),--quick) peers_beside
+
+bench-chart: install-dev ## draw docs/benchmarks and the tables of BENCHMARKS.md from what is recorded
+	@$(BIN)/python -m tests.bench.chart
+
+# The client of the benchmarks is C; benches that need it are left out where there is no compiler.
+install-compiler:
+	@if command -v cc >/dev/null || command -v gcc >/dev/null; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gcc libc6-dev \
+	    >/dev/null || echo "LEFT OUT: no C compiler could be installed"; \
+	else \
+	  echo "LEFT OUT: there is no C compiler, and to install one takes root and apt-get"; \
+	fi
 
 fast: install-dev ## the tests that start nothing
 	@$(BIN)/python -m pytest -q tests/core tests/conformance
@@ -117,6 +141,6 @@ lock: $(BIN)/python ## make the hashed requirements anew from pyproject.toml
 EXPORT := --format requirements-txt --no-emit-project --no-header --no-annotate
 
 clean: ## remove what was installed and made here, but not the data of fleets (.hall)
-	rm -rf $(VENV) tests/browser/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) tests/browser/node_modules tests/bench/peers/node_modules .hall/bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	rm -rf dist htmlcov reports .coverage uv.lock
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -89,11 +89,16 @@ def _plan(data: Path, *, nodes: int, port: int, held: ExitStack) -> "FleetPlan":
 
 
 async def _prepare_store(url: str) -> None:
+    """A file is brought to this release's schema; a server's schema is changed by nobody but an operator."""
     from persistence.contract.store import StoreUnavailable
-    from persistence.migrate import SchemaTooNew, upgrade
+    from persistence.engines import sqlite_file_of
+    from persistence.migrate import SchemaTooNew, schema_problem, upgrade
 
     try:
-        await upgrade(url)
+        if sqlite_file_of(url) is not None:
+            await upgrade(url)
+        elif (problem := await schema_problem(url)) is not None:
+            _fail(problem)
     except (SchemaTooNew, StoreUnavailable, ValueError) as error:
         _fail(f"{error} (HALL_STORE_URL or --data say where the store is)")
 
