@@ -30,7 +30,7 @@ print("here", os.getpid(), flush=True)
 if mark.exists():
     signal.pause()
 mark.touch()
-sys.argv[2:] = ["INSERT INTO entries", "SIGSTOP"]
+sys.argv[2:] = ["AddEntries", "SIGSTOP"]
 exec({STRICKEN!r})
 """
 
@@ -119,7 +119,7 @@ async def test_a_child_frozen_inside_a_transaction_is_killed_and_the_others_go_o
             supervisor.start(child_of(seen, "other", COMMITTING, url))
             await seen.until(lambda: len(commits_of(seen, "other")) > 10)
             supervisor.start(child_of(seen, "frozen", FREEZING, url))
-            await seen.until(lambda: seen.has_said("frozen", "at INSERT INTO entries"))
+            await seen.until(lambda: seen.has_said("frozen", "at AddEntries"))
             frozen = seen.pid_of("frozen")
             before = len(commits_of(seen, "other"))
             await seen.until(lambda: len(commits_of(seen, "other")) > before + 10)
@@ -158,8 +158,8 @@ async def test_a_stranger_that_holds_the_lock_is_named_once_and_never_killed(tmp
         watch = LockWatch(tmp_path / "store.sqlite3", kill=supervisor.kill, on_overdue=told)
         supervisor.start(child_of(seen, "other", COMMITTING, url))
         await seen.until_ready("other")
-        async with running(STRICKEN, url, "INSERT INTO entries", "SIGSTOP") as stranger:
-            assert await stranger.word() == "at INSERT INTO entries"
+        async with running(STRICKEN, url, "AddEntries", "SIGSTOP") as stranger:
+            assert await stranger.word() == "at AddEntries"
             for _ in range(40):
                 watch.look(elapsed=0.25)
             assert told.told == [ForeignHolder(stranger.pid)]
