@@ -105,9 +105,10 @@ class Router:
                 raise _unconfirmed(message, retry_after_ms=self._until_lapse_ms(lease.node))
 
     def _until_lapse_ms(self, node: NodeName) -> int:
+        """When to ask again about a node that is silent: when its lease ends, but soon, as it may answer any moment."""
         known = self._view.node_of(node)
         remaining = 0.0 if known is None else known.lapses_at - self._monotonic()
-        return max(RETRY_LATER_MS, int(remaining * 1000))
+        return min(RETRY_LATER_MS, max(RETRY_SOON_MS, int(remaining * 1000)))
 
     async def _settle(self, room: RoomId) -> Placement:
         """Find or make the room's owner; runs once at a time for a room."""

@@ -3,11 +3,14 @@
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, JsonValue, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from director.contract.lease import LeaseTimings
 from director.redis_sentinel import SCHEME, sentinel_address_of
+
+SECONDS: dict[str, JsonValue] = {"unit": "s"}
+"""Marks a setting whose number is a span in seconds."""
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _ALGORITHMS = ("HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA")
@@ -19,18 +22,19 @@ class DirectorSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="HALL_", extra="ignore", frozen=True)
 
     demo: bool = Field(default=False, description="identities without proof, on loopback only")
-    data: Path = Field(default=Path(".hall"), description="folder of the demo's secrets")
+    data: Path = Field(default=Path(".hall"), description="folder of the demo's secrets and of the SQLite file")
     redis_url: str = Field(
-        default="redis://127.0.0.1:6379/0", description="where ownership and leases are kept, or its Sentinel set"
+        default="redis://127.0.0.1:6379/0",
+        description="where ownership and leases are kept: redis://, rediss://, unix://, or redis+sentinel://a,b,c/NAME",
     )
     director_url: str = Field(default="http://127.0.0.1:8000", description="the director as browsers see it")
     director_host: str = Field(default="127.0.0.1", description="the address that the director listens on")
     director_port: int = Field(default=8000, description="the port that the director listens on", ge=0, le=65535)
-    allowed_origins: str = Field(default="", description="origins whose pages may ask, with commas between")
+    allowed_origins: str = Field(default="", description="origins whose pages may use the fleet, with commas between")
     ticket_key: str = Field(
         default="", description="the key that tickets are signed with, 32 characters at least", repr=False
     )
-    ticket_ttl: float = Field(default=60.0, description="a ticket is good for", gt=0)
+    ticket_ttl: float = Field(default=60.0, description="a ticket is good for", gt=0, json_schema_extra=SECONDS)
     platform_key: str = Field(
         default="", description="the key that the platform's tokens are checked with (secret or PEM)", repr=False
     )
@@ -38,11 +42,25 @@ class DirectorSettings(BaseSettings):
     admin_token: str = Field(
         default="", description="the operators' token; unset: nobody is one (demo: {data}/admin.token)", repr=False
     )
-    lease_renew: float = 1.0
-    lease_stop_accepting: float = 3.0
-    lease_drop_rooms: float = 5.0
-    lease_expire: float = 6.0
-    lease_guard: float = 1.0
+    lease_renew: float = Field(
+        default=1.0,
+        description="a node renews its lease so often; the same on all processes",
+        json_schema_extra=SECONDS,
+    )
+    lease_stop_accepting: float = Field(
+        default=3.0,
+        description="with Redis and the store silent, a node refuses joins after",
+        json_schema_extra=SECONDS,
+    )
+    lease_drop_rooms: float = Field(
+        default=5.0, description="with both silent, it drops its rooms after", json_schema_extra=SECONDS
+    )
+    lease_expire: float = Field(
+        default=6.0, description="a lease that is not renewed lapses after", json_schema_extra=SECONDS
+    )
+    lease_guard: float = Field(
+        default=1.0, description="what a node keeps clear of its lease's end", json_schema_extra=SECONDS
+    )
 
     @field_validator("platform_algorithm")
     @classmethod
@@ -112,6 +130,17 @@ class DirectorSettings(BaseSettings):
             port = f":{parts.port}" if parts.port else ""
             own += [f"{parts.scheme}://{host}{port}" for host in ("127.0.0.1", "localhost")]
         return frozenset([*own, *filter(None, self.allowed_origins.split(","))])
+
+
+def words_of(error: ValidationError) -> str:
+    """What is wrong with the settings, each by the name that people set: HALL_..."""
+    return "; ".join(_complaint(problem["loc"], problem["msg"]) for problem in error.errors(include_input=False))
+
+
+def _complaint(path: tuple[int | str, ...], message: str) -> str:
+    words = message.removeprefix("Value error, ")
+    name = f"HALL_{path[0]}".upper() if path else ""
+    return words if name in words else f"{name}: {words}"
 
 
 def _origin_of(url: str, setting: str) -> str:

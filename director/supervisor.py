@@ -148,7 +148,8 @@ class Supervisor:
                     return
                 deaths = died.deaths
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(kept.stopping.wait(), died.after)
+                    async with asyncio.timeout(died.after):
+                        await kept.stopping.wait()
 
     async def _live(self, kept: "_Kept", log: BinaryIO, *, starts: int, deaths: int) -> "_Death | None":
         """One life of a child; None when it was ended on request."""

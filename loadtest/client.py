@@ -92,17 +92,17 @@ class HallClient(Member):
             async with asyncio.timeout(timeout):
                 while True:
                     await self._wait_for(lambda: self.is_live, None)
-                    connection = self._connection
-                    assert connection is not None
+                    stay = self._stay
+                    assert stay is not None
                     try:
-                        answer = await connection.call(event, body)
+                        answer = await stay.call(event, body)
                     except NoAnswer:
                         continue
                     error = refusal_of(answer)
                     if error is None:
                         return answer
                     if error.action == Action.REROUTE:
-                        self._end(connection, SentAway(error))
+                        stay.end(SentAway(error))
                     elif error.action == Action.RETRY:
                         await self._sleep(error.retry_after_ms / 1000 + self._rng.uniform(0.0, MAX_RETRY_JITTER))
                     else:

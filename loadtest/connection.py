@@ -9,7 +9,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import aiohttp
 import engineio.base_client
@@ -21,13 +21,12 @@ from director.contract.errors import ErrorDetail
 from director.contract.ids import NodeName
 from loadtest.contract.received import Bye, Frame, Joined, Moved, Route, refusal_of
 from loadtest.core.way_back import Ended, Lost, SentAway
+from loadtest.stay import Transport
 from shard_node.contract.events import MAX_IN_FLIGHT, PROTOCOL_VERSION, Position
 
 MAX_JOIN_WAIT = 15.0
 MAX_ACK_WAIT = 10.0
 MAX_CLOSE_WAIT = 2.0
-
-Transport = Literal["websocket", "polling"]
 
 _quiet = logging.getLogger("loadtest.socketio")
 _quiet.setLevel(logging.CRITICAL)

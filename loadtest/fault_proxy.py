@@ -2,6 +2,7 @@
 
     delay      bytes arrive later, in order                 reset     all connections are reset (RST)
     swallow    bytes of one or both directions are lost     restore   all is well again
+    shut       new connections are refused, until `open`
 
 While anything is swallowed a new connection is accepted, as no proxy can help, and then hears nothing, like one whose
 SYN was lost. TCP cannot go on behind a loss of bytes: `restore` resets the connections that lost some.
@@ -12,7 +13,7 @@ import ipaddress
 import socket
 import struct
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, cast
@@ -28,38 +29,37 @@ class _Way:
 
     latency: float = 0.0
     swallows: bool = False
+    translate: Callable[[bytes], bytes] | None = None
 
 
 class FaultProxy:
     """Passes on what reaches its port (0: any free one). Of several targets they take turns, and those that refuse are
     passed over. Raises ValueError for a target that is not on loopback. Use it as an async context manager; leaving
-    resets what is connected."""
+    resets what is connected. `translate` may change what the target says, piece by piece as it arrives."""
 
-    def __init__(self, *targets: tuple[str, int], port: int = 0) -> None:
+    def __init__(
+        self, *targets: tuple[str, int], port: int = 0, translate: Callable[[bytes], bytes] | None = None
+    ) -> None:
         for host, _ in targets:
             if not ipaddress.ip_address(host).is_loopback:
                 raise ValueError(f"a fault proxy stays on loopback, {host} is not")
         self._targets = deque(targets)
         self.port = port
-        self._toward, self._back = _Way(), _Way()
+        self._toward, self._back = _Way(), _Way(translate=translate)
         self._lines: set[_Line] = set()
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._accept, HOST, self.port, backlog=_BACKLOG)
-        self.port = self._server.sockets[0].getsockname()[1]
+        await self.open()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._server is not None
-        self._server.close()
+        self.shut()
         connecting = [line.connecting for line in self._lines if line.connecting is not None]
         self.reset()
         await asyncio.gather(*connecting, return_exceptions=True)
-        await self._server.wait_closed()
 
     @property
     def connections(self) -> int:
@@ -67,9 +67,27 @@ class FaultProxy:
         return len(self._lines)
 
     @property
+    def is_open(self) -> bool:
+        """Whether new connections are accepted."""
+        return self._server is not None
+
+    @property
     def is_mute(self) -> bool:
         """Whether bytes of any direction are swallowed."""
         return self._toward.swallows or self._back.swallows
+
+    async def open(self) -> None:
+        """Accept new connections, on the same port as before; idempotent."""
+        if self._server is None:
+            loop = asyncio.get_running_loop()
+            self._server = await loop.create_server(self._accept, HOST, self.port, backlog=_BACKLOG)
+            self.port = self._server.sockets[0].getsockname()[1]
+
+    def shut(self) -> None:
+        """Refuse new connections, as a port does on which nobody listens; those that stand go on. Idempotent."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
 
     def delay(self, *, toward: float = 0.0, back: float = 0.0) -> None:
         """Hold bytes for so many seconds on their way toward the target, and back."""
@@ -176,7 +194,7 @@ class _End(asyncio.Protocol):
         self._line.begin(self)
 
     def data_received(self, data: bytes) -> None:
-        self._pass_on(data)
+        self._pass_on(data if self._way.translate is None else self._way.translate(data))
 
     def eof_received(self) -> bool:
         self._has_ended = True

@@ -1,4 +1,4 @@
-"""Member: being in one room on the stock asyncio client: join, apply in order, come back (protocol, section 7)."""
+"""Member: somebody in one room: joins, keeps the position, and comes back by the rules (protocol, section 7)."""
 
 import asyncio
 import random
@@ -7,12 +7,10 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Self
 
-import httpx
-
 from director.contract.ids import Role, RoomId, UserId
-from loadtest.connection import Connection, Transport
-from loadtest.contract.received import Frame, Joined, Moved, Route
-from loadtest.core.timeline import Applied, Foreign, Held, Started, Timeline
+from loadtest.connection import Connection
+from loadtest.contract.received import Joined, Route
+from loadtest.core.timeline import Applied, Started, Timeline
 from loadtest.core.way_back import (
     MOVED_TICKET_LASTS,
     AskDirector,
@@ -21,19 +19,16 @@ from loadtest.core.way_back import (
     GiveUp,
     JoinAgain,
     JoinThere,
-    Lost,
-    MovedAway,
     Unrouted,
     next_step,
-    why_of,
 )
+from loadtest.lookout import Lookout
 from loadtest.recording import Recorder
-from loadtest.routing import CallRefused, FrontDesk, NotDone, direct_http
+from loadtest.routing import CallRefused, FrontDesk, Http, NotDone, direct_http
 from loadtest.scribe import Scribe
+from loadtest.stay import Dial, Stay, Transport
 from persistence.contract.messages import Entry
 from shard_node.contract.events import Position
-
-MAX_HOLE_WAIT = 1.0
 
 
 class MemberState(StrEnum):
@@ -70,14 +65,15 @@ class Member:
         on_gap: Callable[[int, int], None] | None = None,
         on_state: Callable[[MemberState], None] | None = None,
         recorder: Recorder | None = None,
-        http: httpx.AsyncClient | None = None,
+        http: Http | None = None,
         rng: random.Random | None = None,
         clock: Callable[[], float] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         transports: Sequence[Transport] = ("websocket",),
+        dial: Dial = Connection,
     ) -> None:
         """`token` is the platform's JWT; without one the director's demo identities are used (`user`, `name`, `role`).
-        `clock` defaults to the loop's, which is the machine's monotonic clock."""
+        `clock` defaults to the loop's, which is the machine's monotonic clock; `dial` to the stock client."""
         self.room = RoomId(room)
         self.user = UserId(user)
         self.state = MemberState.ROUTING
@@ -88,23 +84,21 @@ class Member:
         self._tail = tail
         self._on_joined, self._on_entries, self._on_gap, self._on_state = on_joined, on_entries, on_gap, on_state
         self._scribe = Scribe(recorder, self.room, self.user)
-        self._http = http or direct_http()
-        self._owns_http = http is None
-        self._desk = FrontDesk(director_url, self._http, user=self.user, name=name or user, role=role, token=token)
+        self._own_http = direct_http() if http is None else None
+        desk_http = http or self._own_http
+        assert desk_http is not None
+        self._desk = FrontDesk(director_url, desk_http, user=self.user, name=name or user, role=role, token=token)
         self._rng = rng or random.Random()
         self._clock = clock or (lambda: asyncio.get_running_loop().time())
         self._sleep = sleep
         self._transports = tuple(transports)
+        self._dial = dial
         self._timeline = Timeline()
         self._backoff = Backoff(self._rng)
-        self._connection: Connection | None = None
-        self._asked_with: Position | None = None
-        self._live_since: float | None = None
-        self._moved: Moved | None = None
-        self._hole_timer: asyncio.TimerHandle | None = None
+        self._stay: Stay | None = None
         self._may_come = asyncio.Event()
         self._may_come.set()
-        self._waiters: dict[asyncio.Future[None], Callable[[], bool]] = {}
+        self._lookout = Lookout()
         self._life: asyncio.Task[None] | None = None
         self._is_leaving = False
         self._closing: set[asyncio.Future[None]] = set()
@@ -119,12 +113,11 @@ class Member:
     @property
     def is_live(self) -> bool:
         """Joined, and nothing says that the connection has ended."""
-        connection = self._connection
-        return self.state is MemberState.LIVE and connection is not None and not connection.ended.done()
+        return self.state is MemberState.LIVE and self._stay is not None and self._stay.is_live
 
     async def __aenter__(self) -> Self:
         self._life = asyncio.create_task(self._live_on(), name=f"hall client {self.user} in {self.room}")
-        self._life.add_done_callback(lambda _: self._enter(MemberState.STOPPED))
+        self._life.add_done_callback(lambda _: self._stopped())
         return self
 
     async def __aexit__(
@@ -134,12 +127,14 @@ class Member:
         assert self._life is not None
         # A cancellation alone may get lost in the stock client, which swallows it in places: so the flag, too.
         self._is_leaving = True
+        if self._stay is not None:
+            self._stay.leave()
         self._life.cancel()
         outcome = (await asyncio.gather(self._life, return_exceptions=True))[0]
         if self._closing:
             await asyncio.wait(self._closing)
-        if self._owns_http:
-            await self._http.aclose()
+        if self._own_http is not None:
+            await self._own_http.aclose()
         if error is None and isinstance(outcome, Exception) and not isinstance(outcome, CallRefused):
             raise outcome
 
@@ -172,8 +167,8 @@ class Member:
         """Cut the transport without a word. The client then comes back by itself; with `hold`, after `rejoin`."""
         if hold:
             self._may_come.clear()
-        if self._connection is not None:
-            self._connection.cut()
+        if self._stay is not None:
+            self._stay.cut()
         await asyncio.sleep(0)
 
     def rejoin(self) -> None:
@@ -229,97 +224,44 @@ class Member:
 
     async def _be_joined(self, route: Route) -> Ended:
         self._enter(MemberState.CONNECTING)
-        self._moved, self._live_since = None, None
-        self._asked_with = self.position
-        connection = Connection(route.node, on_joined=self._take_joined, on_frame=self._take_frame, on_moved=self._move)
-        self._connection = connection
+        stay = self._stay = Stay(
+            route, self._timeline, dial=self._dial, scribe=self._scribe, clock=self._clock, on_news=self._take_news
+        )
+        if self._is_leaving:
+            stay.leave()
         try:
-            await connection.join(route, since=self._asked_with, tail=self._tail, transports=self._transports)
-            if self._is_leaving:
-                connection.end(Lost(route.node, "left"))
-            # wait() leaves the future whole when this task is cancelled
-            await asyncio.wait({connection.ended})
+            await stay.last(tail=self._tail, transports=self._transports)
         finally:
-            self._part(connection)
-            closing = asyncio.ensure_future(connection.close())
+            ended = stay.part(is_leaving=self._is_leaving)
+            if stay.joined is not None:
+                self._backoff.live_for(stay.seconds, reconnect_window=stay.joined.reconnect_window_ms / 1000)
+            self._enter(MemberState.WAITING)
+            closing = asyncio.ensure_future(stay.close())
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
             await asyncio.shield(closing)
-        ended = connection.ended.result()
-        if self._moved is not None and isinstance(ended, Lost):
-            return MovedAway(self._moved)
         return ended
 
-    def _part(self, connection: Connection) -> None:
-        if self._hole_timer is not None:
-            self._hole_timer.cancel()
-            self._hole_timer = None
-        if self._live_since is not None:
-            assert self.joined is not None
-            lived = self._clock() - self._live_since
-            self._backoff.live_for(lived, reconnect_window=self.joined.reconnect_window_ms / 1000)
-            ended = connection.ended.result() if connection.ended.done() else None
-            self._scribe.parted(self._clock(), "left" if self._is_leaving or ended is None else why_of(ended))
-            self._live_since = None
-        self._enter(MemberState.WAITING)
-
-    def _end(self, connection: Connection, why: Ended) -> None:
-        connection.end(why)
-        if connection is self._connection and self.is_live:
-            self._enter(MemberState.WAITING)
-
-    # --- what the node says
-
-    def _take_joined(self, joined: Joined) -> None:
-        connection = self._connection
-        assert connection is not None
-        self._scribe.admitted(self._clock(), connection.node, self._asked_with, joined)
-        self.joined = joined
-        self._live_since = self._clock()
-        match self._timeline.join(joined):
-            case Applied(entries, _):
+    def _take_news(self, news: Applied | Started) -> None:
+        """What the stay has brought: with its `joined` first."""
+        stay = self._stay
+        assert stay is not None
+        if stay.joined is not self.joined:
+            self.joined = stay.joined
+            if isinstance(news, Applied):
                 self.times_resumed += 1
-            case Started(entries):
+            else:
                 self.times_started += 1
-        if self._on_joined is not None:
-            self._on_joined(joined)
-        self._show(entries)
+            if self._on_joined is not None and self.joined is not None:
+                self._on_joined(self.joined)
+        for first, last in news.skipped if isinstance(news, Applied) else ():
+            if self._on_gap is not None:
+                self._on_gap(first, last)
+        self.entries_seen += len(news.entries)
+        if news.entries and self._on_entries is not None:
+            self._on_entries(news.entries)
+        self._lookout.look()
         self._enter(MemberState.LIVE)
-
-    def _take_frame(self, frame: Frame, is_gap: bool) -> None:
-        self._scribe.shown(self._clock(), frame, "gap" if is_gap else "frame")
-        match self._timeline.take(frame, is_gap=is_gap):
-            case Applied(entries, skipped):
-                for first, last in skipped:
-                    if self._on_gap is not None:
-                        self._on_gap(first, last)
-                self._show(entries)
-            case Held():
-                pass
-            case Foreign():
-                self._join_again()
-        if not self._timeline.has_hole and self._hole_timer is not None:
-            self._hole_timer.cancel()
-            self._hole_timer = None
-        elif self._timeline.has_hole and self._hole_timer is None:
-            self._hole_timer = asyncio.get_running_loop().call_later(MAX_HOLE_WAIT, self._join_again)
-
-    def _join_again(self) -> None:
-        connection = self._connection
-        if connection is not None:
-            self._end(connection, Lost(connection.node, "hole"))
-
-    def _move(self, moved: Moved) -> None:
-        connection = self._connection
-        self._moved = moved
-        if connection is not None:
-            asyncio.get_running_loop().call_later(moved.after_ms / 1000, self._end, connection, MovedAway(moved))
-
-    def _show(self, entries: tuple[Entry, ...]) -> None:
-        self.entries_seen += len(entries)
-        if entries and self._on_entries is not None:
-            self._on_entries(entries)
-        self._tell()
 
     # --- telling those who wait
 
@@ -329,26 +271,18 @@ class Member:
         self.state = state
         if self._on_state is not None:
             self._on_state(state)
-        self._tell()
+        self._lookout.look()
 
-    def _tell(self) -> None:
-        stopped = self.state is MemberState.STOPPED
-        for waiter, is_so in self._waiters.items():
-            if not waiter.done() and (stopped or is_so()):
-                waiter.set_result(None)
+    def _stopped(self) -> None:
+        self._enter(MemberState.STOPPED)
+        self._lookout.close()
 
     async def _wait_for(self, is_so: Callable[[], bool], timeout: float | None) -> None:
         """Wait until `is_so`, which is asked whenever the state or the position changes."""
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters[waiter] = is_so
         try:
-            self._tell()
-            async with asyncio.timeout(timeout):
-                await waiter
+            await self._lookout.until(is_so, timeout)
         except TimeoutError:
             raise NotDone(f"{self.user} in {self.room} is {self.state} after {timeout:g} s") from None
-        finally:
-            del self._waiters[waiter]
-        if self.state is MemberState.STOPPED:
+        if self._lookout.is_closed:
             await self.until_stopped()
             raise NotDone(f"{self.user} in {self.room} has left")

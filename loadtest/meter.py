@@ -15,7 +15,9 @@ class Meter:
 
     def record(self, event: HistoryEvent) -> None:
         if isinstance(event, Framed):
-            latency = self.deliveries.setdefault(event.room, Latency())
+            latency = self.deliveries.get(event.room)
+            if latency is None:
+                latency = self.deliveries[event.room] = Latency()
             for seen in event.entries:
                 asked_at = asked_at_of(seen.cid)
                 if asked_at is not None:

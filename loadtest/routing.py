@@ -4,6 +4,9 @@ CallRefused   the node or the director said no, and asking again unchanged will 
 NotDone       the deadline went by; what became of the call is unknown
 """
 
+from typing import Protocol
+from urllib.parse import quote, urlencode
+
 import httpx
 import msgspec
 
@@ -30,25 +33,38 @@ class NotDone(TimeoutError):
     """The deadline went by without an answer that settles it."""
 
 
+class HttpAnswer(Protocol):
+    """What came back."""
+
+    @property
+    def status_code(self) -> int: ...
+    @property
+    def content(self) -> bytes: ...
+
+
+class Http(Protocol):
+    """What a front desk needs of an HTTP client: httpx's, or one of our own. Raises httpx.HTTPError or OSError."""
+
+    async def get(self, url: str, *, headers: dict[str, str]) -> HttpAnswer: ...
+
+
 class FrontDesk:
     """The director, as one person asks it. `token` is the platform's JWT; without one the demo identity is used."""
 
-    def __init__(
-        self, director_url: str, http: httpx.AsyncClient, *, user: UserId, name: str, role: str, token: str | None
-    ) -> None:
-        self._route_url = f"{director_url.rstrip('/')}/route"
+    def __init__(self, director_url: str, http: Http, *, user: UserId, name: str, role: str, token: str | None) -> None:
         self._http = http
-        self._identity = {} if token else {"user": user, "name": name, "role": role}
+        identity = {} if token else {"user": user, "name": name, "role": role}
+        self._route_url = f"{director_url.rstrip('/')}/route?{urlencode(identity)}"
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     async def route(self, room: RoomId, *, failed: NodeName | None) -> Route | Unrouted:
         """Where to join `room`, or why there is no answer."""
-        asked = {"room": room, **self._identity} | ({"failed": failed} if failed else {})
+        hint = f"&failed={quote(failed)}" if failed else ""
         try:
-            answer = await self._http.get(self._route_url, params=asked, headers=self._headers)
+            answer = await self._http.get(f"{self._route_url}&room={quote(room)}{hint}", headers=self._headers)
             body = msgspec.json.decode(answer.content)
             return msgspec.convert(body, Route) if answer.status_code == 200 else Unrouted(failed, refusal_of(body))
-        except (httpx.HTTPError, msgspec.MsgspecError):
+        except (httpx.HTTPError, OSError, msgspec.MsgspecError):
             return Unrouted(failed)
 
 

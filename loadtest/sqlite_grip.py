@@ -1,8 +1,9 @@
 """A grip on a SQLite store from outside: a process of its own that holds the file's write lock, catches whoever holds
-it in the midst of a transaction, or empties the write-ahead log. For `hall torture`; Linux only.
+it in the midst of a transaction or at its end, or empties the write-ahead log. For `hall torture`; Linux only.
 
     python -m loadtest.sqlite_grip hold FILE SECONDS      says "held", and holds the lock so long
     python -m loadtest.sqlite_grip catch FILE SECONDS     freezes a holder and says its pid; "nobody" if none came
+    python -m loadtest.sqlite_grip stop FILE SECONDS PID  freezes that process, as a transaction of its has just ended
     python -m loadtest.sqlite_grip empty FILE             moves the log into the file, so that the next write needs room
 
 A process of its own, because closing any descriptor of a file drops all locks that the process has on it.
@@ -56,6 +57,24 @@ def catch(file: Path, within: float) -> int | None:
         os.close(index)
 
 
+def stop_after_commit(file: Path, within: float, pid: int) -> None:
+    """Stop a process outside of any transaction; if it has one within the time, just as that ends: what it has
+    committed is not told yet to anybody."""
+    deadline = time.monotonic() + within
+    index = os.open(file.with_name(file.name + "-shm"), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        while time.monotonic() < deadline and _holder(index) != pid:
+            time.sleep(_PAUSE)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+            while _holder(index) == pid:
+                os.kill(pid, signal.SIGCONT)
+                time.sleep(_PAUSE)
+                os.kill(pid, signal.SIGSTOP)
+    finally:
+        os.close(index)
+
+
 def empty(file: Path) -> None:
     """Move the write-ahead log into the file and cut it to nothing, if nobody is in the way."""
     with closing(sqlite3.connect(file, timeout=1.0, isolation_level=None)) as connection, suppress(sqlite3.Error):
@@ -69,12 +88,14 @@ def _holder(index: int) -> int | None:
 
 
 def main(arguments: list[str]) -> None:
-    """One of the three, by name."""
+    """One of the four, by name."""
     match arguments:
         case ["hold", file, seconds]:
             hold(Path(file), float(seconds))
         case ["catch", file, seconds]:
             print(catch(Path(file), float(seconds)) or "nobody", flush=True)
+        case ["stop", file, seconds, pid]:
+            stop_after_commit(Path(file), float(seconds), int(pid))
         case ["empty", file]:
             empty(Path(file))
         case _:

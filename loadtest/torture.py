@@ -10,7 +10,8 @@ from loadtest.core.history_check import HistoryCheck
 from loadtest.core.latency import Latency
 from loadtest.core.recovery_times import FaultSpan
 from loadtest.torture_crowd import Crowd
-from loadtest.torture_faults import ACTS, Ground, NotToday
+from loadtest.torture_faults import ACTS
+from loadtest.torture_ground import Ground, NotToday
 
 _LAG_EVERY = 0.05
 _FREEZES = (FaultKind.FREEZE, FaultKind.SHORT_FREEZE, FaultKind.FREEZE_IN_TRANSACTION)
@@ -36,16 +37,17 @@ class Torture:
         crowd: Crowd,
         *,
         check: HistoryCheck,
+        on_ready: Callable[[int], None],
         on_fault: Callable[[Fault, str], None],
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """`on_fault(fault, what)` is told what begins, ends or is left out."""
+        """`on_ready` is told how many are live at the beginning, `on_fault` what begins, ends or is left out."""
         self._plan = plan
         self._ground = ground
         self._crowd = crowd
         self._check = check
-        self._on_fault = on_fault
+        self._on_ready, self._on_fault = on_ready, on_fault
         self._clock, self._sleep = clock, sleep
         self.broken: list[Broken] = []
         self._standing: set[Fault] = set()
@@ -57,7 +59,9 @@ class Torture:
         """Join, break and mend by the plan, wait until all have caught up, and leave."""
         watching = asyncio.create_task(self._watch_lag())
         try:
-            await self._crowd.join()
+            live = await self._crowd.join()
+            await self._ground.complete()
+            self._on_ready(live)
             self._began_at = self._clock()
             self._crowd.begin()
             async with asyncio.TaskGroup() as faults:

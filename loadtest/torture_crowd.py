@@ -1,4 +1,8 @@
-"""The crowd of `hall torture`: members in many rooms who talk, moderate, drop their connection and come back."""
+"""The crowd of `hall torture`: members in many rooms who talk, moderate, drop their connection and come back.
+
+Those of a room who talk are on the stock client. Where there are more, the rest only listens, on a wire of ours: else
+the clients of a large crowd would cost the machine more than the fleet.
+"""
 
 import asyncio
 import contextlib
@@ -7,16 +11,17 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-import httpx
 import msgspec
 
 from director.contract.ids import Role
 from loadtest.client import CallRefused, HallClient, NotDone
+from loadtest.connection import Connection
 from loadtest.contract.received import refusal_of
 from loadtest.core.history_check import HistoryCheck
 from loadtest.core.recovery_times import LifeLines
 from loadtest.recording import Recorder
-from loadtest.routing import direct_http
+from loadtest.wire_connection import WireConnection
+from loadtest.wire_http import WireAnswer, WireHttp
 from persistence.contract.messages import Mode
 
 MAX_JOIN_WAIT = 60.0
@@ -25,6 +30,8 @@ MAX_CATCH_UP = 90.0
 _JOINING_AT_ONCE = 10
 _STAFF_EVERY = 6.0
 _DROPS_EVERY = 40.0
+_MAX_DROPS = 2.0  # a second, of all members
+_MAX_TALKING = 6  # in each room
 _POLLING = 12  # every so many members one that stays on long-polling
 _WORDS = ("proof", "the", "lemma", "which line?", "left to the reader", "follows", "질문 있습니다", "감사합니다", "λ")
 
@@ -63,7 +70,7 @@ class Crowd:
         self._stopping = asyncio.Event()
         self._members: list[HallClient] = []
         self._lives: list[asyncio.Task[None]] = []
-        self._http: httpx.AsyncClient | None = None
+        self._http = WireHttp(on_answer=self._note_refusal)
 
     @property
     def live(self) -> int:
@@ -76,8 +83,6 @@ class Crowd:
 
     async def join(self) -> int:
         """Let everybody in; who is late goes on trying. How many were live in time."""
-        self._http = direct_http(max_connections=50)
-        self._http.event_hooks["response"] = [self._note_refusal]
         gate = asyncio.Semaphore(_JOINING_AT_ONCE)
         for number in range(self._size.members):
             room, place = number % self._size.rooms, number // self._size.rooms
@@ -91,6 +96,7 @@ class Crowd:
                 rng=random.Random(self._rng.getrandbits(64)),
                 clock=self._clock,
                 transports=("polling",) if number % _POLLING == _POLLING - 1 else ("websocket",),
+                dial=Connection if place < _MAX_TALKING else WireConnection,
             )
             self._members.append(member)
 
@@ -105,12 +111,14 @@ class Crowd:
 
     def begin(self) -> None:
         """Talk, moderate and drop, from now on."""
-        pause = self._size.members / self._size.rooms / self._size.rate
-        for member in self._members:
+        pause = min(self._size.members / self._size.rooms, _MAX_TALKING) / self._size.rate
+        drops_every = max(_DROPS_EVERY, self._size.members / _MAX_DROPS)
+        for number, member in enumerate(self._members):
             rng = random.Random(self._rng.getrandbits(64))
-            self._start(self._talk(member, rng, pause))
-            self._start(self._drop(member, rng))
-            if member.user == "member-1":
+            self._start(self._drop(member, rng, drops_every))
+            if number < self._size.rooms * _MAX_TALKING:
+                self._start(self._talk(member, rng, pause))
+            if number < self._size.rooms:
                 self._start(self._moderate(member, rng))
 
     async def quiesce(self, check: HistoryCheck) -> int:
@@ -130,16 +138,16 @@ class Crowd:
         outcomes = await asyncio.gather(
             *(member.__aexit__(None, None, None) for member in members), return_exceptions=True
         )
-        if self._http is not None:
-            await self._http.aclose()
+        self._http.close()
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
 
-    async def _note_refusal(self, answer: httpx.Response) -> None:
-        if answer.status_code != httpx.codes.OK:
-            error = refusal_of(msgspec.json.decode(await answer.aread()))
-            self.unrouted[error.code if error else str(answer.status_code)] += 1
+    def _note_refusal(self, answer: WireAnswer) -> None:
+        if answer.status_code != 200:
+            with contextlib.suppress(msgspec.DecodeError):
+                error = refusal_of(msgspec.json.decode(answer.content))
+                self.unrouted[error.code if error else str(answer.status_code)] += 1
 
     def _start(self, life: Awaitable[None]) -> None:
         self._lives.append(asyncio.ensure_future(life))
@@ -170,8 +178,8 @@ class Crowd:
         await self._goes_on(2.0)
         await lecturer.mode(Mode.OPEN, timeout=MAX_SEND_WAIT)
 
-    async def _drop(self, member: HallClient, rng: random.Random) -> None:
-        while await self._goes_on(rng.expovariate(1 / _DROPS_EVERY)):
+    async def _drop(self, member: HallClient, rng: random.Random, every: float) -> None:
+        while await self._goes_on(rng.expovariate(1 / every)):
             if not member.is_live:
                 continue
             self._lines.dropping(f"{member.room}/{member.user}")
@@ -182,7 +190,8 @@ class Crowd:
     async def _goes_on(self, seconds: float) -> bool:
         """Wait so long, or until the end; whether it goes on."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
         return not self._stopping.is_set()
 
     async def _catch_up(self, member: HallClient, check: HistoryCheck) -> None:

@@ -1,9 +1,4 @@
-"""The faults of `hall torture`: each is a small class that breaks something in `begin` and mends it in `end`.
-
-NotToday   the fault cannot be had here, or met nobody; it is reported as left out
-
-A failover of Redis by Sentinel would be one class more; a Ground with a Sentinel set offers it then.
-"""
+"""The faults of `hall torture`: each is a small class that breaks something in `begin` and mends it in `end`."""
 
 import asyncio
 import os
@@ -15,51 +10,13 @@ from pathlib import Path
 from typing import Protocol
 
 from director.contract.ids import NodeName
-from loadtest.core.fault_plan import ALL_DIRECTORS, Fault, FaultKind, Manner
+from loadtest.core.fault_plan import ALL_DIRECTORS, REDIS, Fault, FaultKind, Manner
 from loadtest.fault_proxy import FaultProxy
-from loadtest.small_disk import SmallDisk
+from loadtest.torture_ground import Ground, NotToday, StoreServer
 
 SLOW_LATENCY = 0.3
 CLOCK_STEP_MS = 3_600_000
 _CATCH_WITHIN = 5.0
-
-
-class NotToday(Exception):
-    """The fault is left out; the message says why."""
-
-
-class Ground(Protocol):
-    """The fleet under torture. Processes are `redis`, directors and nodes by name."""
-
-    nodes: Sequence[NodeName]
-    directors: Sequence[str]
-    store_file: Path | None
-    disk: SmallDisk | None
-    no_disk: str
-
-    def pid_of(self, process: str) -> int:
-        """The process' id. Raises NotToday while it is not running."""
-        ...
-
-    def to_redis(self, node: NodeName) -> FaultProxy:
-        """The only way from the node to Redis."""
-        ...
-
-    def to_node(self, node: NodeName) -> FaultProxy:
-        """The only way from clients to the node."""
-        ...
-
-    def step_clock(self, node: NodeName, offset_ms: int) -> None:
-        """Set the node's wall clock off by so much."""
-        ...
-
-    async def flush_redis(self) -> None:
-        """Empty it while it runs."""
-        ...
-
-    def forget_redis(self) -> None:
-        """Take its files away, so that it starts empty."""
-        ...
 
 
 class Act(Protocol):
@@ -93,13 +50,27 @@ class Kill(_Once):
             _signal(pid, signal.SIGKILL)
 
 
-class KillRedis(Kill):
+class KillRedis(_Once):
     """kill -9 of Redis, which comes back with its data, or empty."""
 
     async def begin(self) -> None:
         if self._fault.manner is Manner.EMPTY:
             self._ground.forget_redis()
-        await super().begin()
+        for pid in [self._ground.pid_of(name) for name in self._ground.redis_servers]:
+            _signal(pid, signal.SIGKILL)
+
+
+class FailRedisOver:
+    """A sentinel makes the replica master, which has not heard of the newest writes; the former master wakes later."""
+
+    def __init__(self, ground: Ground, fault: Fault) -> None:
+        self._ground = ground
+
+    async def begin(self) -> None:
+        await self._ground.fail_redis_over()
+
+    async def end(self) -> None:
+        await self._ground.end_redis_failover()
 
 
 class WipeRedis(_Once):
@@ -110,20 +81,35 @@ class WipeRedis(_Once):
 
 
 class Freeze:
-    """SIGSTOP, later SIGCONT."""
+    """SIGSTOP, later SIGCONT; of Redis all servers."""
 
     def __init__(self, ground: Ground, fault: Fault) -> None:
         self._ground = ground
-        self._target = fault.target
-        self._pid: int | None = None
+        self._targets = ground.redis_servers if fault.target == REDIS else (fault.target,)
+        self._pids: Sequence[int] = ()
 
     async def begin(self) -> None:
-        self._pid = self._ground.pid_of(self._target)
-        _signal(self._pid, signal.SIGSTOP)
+        self._pids = [self._ground.pid_of(target) for target in self._targets]
+        for pid in self._pids:
+            _signal(pid, signal.SIGSTOP)
 
     async def end(self) -> None:
-        if self._pid is not None:
-            _signal(self._pid, signal.SIGCONT)
+        for pid in self._pids:
+            _signal(pid, signal.SIGCONT)
+
+
+class FreezeNode(Freeze):
+    """A node is frozen outside of any transaction, and where that can be seen just after one: with the most to show
+    that others may have shown by the time that it wakes."""
+
+    async def begin(self) -> None:
+        store = self._ground.store_file
+        if store is None:
+            await super().begin()
+            return
+        self._pids = [self._ground.pid_of(target) for target in self._targets]
+        for pid in self._pids:
+            await (await _grip("stop", store, _CATCH_WITHIN, pid)).wait()
 
 
 class FreezeInTransaction:
@@ -183,28 +169,62 @@ class FillDisk:
         self._disk.free()
 
 
-class Cut:
-    """A proxied way fails in one of several manners."""
+class PauseStore:
+    """The store's server stands still."""
 
-    def __init__(self, proxy: FaultProxy, manner: Manner) -> None:
-        self._proxy = proxy
+    def __init__(self, ground: Ground, fault: Fault) -> None:
+        self._server = _server_of(ground)
+
+    async def begin(self) -> None:
+        self._server.pause()
+
+    async def end(self) -> None:
+        self._server.resume()
+
+
+class KillStore:
+    """kill -9 of the store's server, which is started again later."""
+
+    def __init__(self, ground: Ground, fault: Fault) -> None:
+        self._server = _server_of(ground)
+
+    async def begin(self) -> None:
+        self._server.kill()
+
+    async def end(self) -> None:
+        self._server.spawn()
+
+
+class Cut:
+    """Proxied ways fail in one of several manners."""
+
+    def __init__(self, ways: Sequence[FaultProxy], manner: Manner) -> None:
+        self._ways = ways
         self._manner = manner
 
     async def begin(self) -> None:
-        match self._manner:
-            case Manner.BLACK_HOLE:
-                self._proxy.swallow()
-            case Manner.NOTHING_ARRIVES:
-                self._proxy.swallow(back=False)
-            case Manner.NOTHING_RETURNS:
-                self._proxy.swallow(toward=False)
-            case Manner.SLOW:
-                self._proxy.delay(toward=SLOW_LATENCY, back=SLOW_LATENCY)
-            case _:
-                self._proxy.reset()
+        for way in self._ways:
+            match self._manner:
+                case Manner.BLACK_HOLE:
+                    way.swallow()
+                case Manner.NOTHING_ARRIVES:
+                    way.swallow(back=False)
+                case Manner.NOTHING_RETURNS:
+                    way.swallow(toward=False)
+                case Manner.SLOW:
+                    way.delay(toward=SLOW_LATENCY, back=SLOW_LATENCY)
+                case _:
+                    way.reset()
 
     async def end(self) -> None:
-        self._proxy.restore()
+        for way in self._ways:
+            way.restore()
+
+
+def vanish(ground: Ground, fault: Fault) -> Cut:
+    """The node's machine is gone without a word: nobody reaches it, nobody is refused, and it reaches nobody."""
+    node = NodeName(fault.target)
+    return Cut([ground.to_node(node), ground.to_probe(node), *ground.ways_to_redis(node)], Manner.BLACK_HOLE)
 
 
 class StepClock:
@@ -224,16 +244,21 @@ class StepClock:
 
 ACTS: Mapping[FaultKind, Callable[[Ground, Fault], Act]] = {
     FaultKind.KILL: Kill,
-    FaultKind.FREEZE: Freeze,
-    FaultKind.SHORT_FREEZE: Freeze,
+    FaultKind.FREEZE: FreezeNode,
+    FaultKind.SHORT_FREEZE: FreezeNode,
     FaultKind.FREEZE_IN_TRANSACTION: FreezeInTransaction,
     FaultKind.REDIS_PAUSE: Freeze,
     FaultKind.REDIS_KILL: KillRedis,
     FaultKind.REDIS_WIPE: WipeRedis,
     FaultKind.DIRECTOR_KILL: Kill,
-    FaultKind.CUT_REDIS: lambda ground, fault: Cut(ground.to_redis(NodeName(fault.target)), fault.manner),
-    FaultKind.CUT_CLIENTS: lambda ground, fault: Cut(ground.to_node(NodeName(fault.target)), fault.manner),
+    FaultKind.REDIS_FAILOVER: FailRedisOver,
+    FaultKind.CUT_REDIS: lambda ground, fault: Cut(ground.ways_to_redis(NodeName(fault.target)), fault.manner),
+    FaultKind.CUT_STORE: lambda ground, fault: Cut([ground.to_store(NodeName(fault.target))], fault.manner),
+    FaultKind.CUT_CLIENTS: lambda ground, fault: Cut([ground.to_node(NodeName(fault.target))], fault.manner),
+    FaultKind.VANISH: vanish,
     FaultKind.STORE_LOCK: LockStore,
+    FaultKind.STORE_PAUSE: PauseStore,
+    FaultKind.STORE_KILL: KillStore,
     FaultKind.DISK_FULL: FillDisk,
     FaultKind.CLOCK_STEP: StepClock,
 }
@@ -243,6 +268,12 @@ def _file_of(ground: Ground) -> Path:
     if ground.store_file is None:
         raise NotToday("the store is no SQLite file")
     return ground.store_file
+
+
+def _server_of(ground: Ground) -> StoreServer:
+    if ground.store_server is None:
+        raise NotToday("the store is no server of ours")
+    return ground.store_server
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

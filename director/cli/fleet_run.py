@@ -100,7 +100,8 @@ class FleetRun:
 
     async def _next_change(self) -> None:
         try:
-            await asyncio.wait_for(self._changed.wait(), _REDRAW)
+            async with asyncio.timeout(_REDRAW):
+                await self._changed.wait()
         except TimeoutError:
             return
         self._changed.clear()

@@ -3,7 +3,7 @@ that `hall --help` is there at once."""
 
 import typer
 
-from director.cli import check, failover, load, replay, rooms, torture, up
+from director.cli import check, export, failover, load, replay, rooms, settings, store, torture, up
 
 app = typer.Typer(
     name="hall",
@@ -18,6 +18,9 @@ load.register(app)
 check.register(app)
 failover.register(app)
 torture.register(app)
+store.register(app)
+export.register(app)
+settings.register(app)
 
 
 def main() -> None:

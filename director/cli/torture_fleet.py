@@ -1,35 +1,39 @@
 """TortureFleet: real processes whose every way to each other can be broken: Redis, directors and nodes with proxies.
 
 clients -> proxy -> node -> proxy -> Redis
-clients -> proxy -> a director that listens; directors reach Redis, and nodes for probes, directly
+clients -> proxy -> a director that listens -> Redis directly, and -> proxy -> node for probes
 """
 
 import asyncio
+import os
+import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from shutil import rmtree
+from urllib.parse import urlsplit, urlunsplit
 
 import httpx
-from redis.asyncio import Redis
 
+from director.cli.torture_doors import NodeDoors
+from director.cli.torture_redis import LoneRedis, RedisSet, TortureRedis
 from director.contract.ids import NodeName
-from director.embedded_redis import EmbeddedRedis, server_binary
+from director.core.backoff import Backoff
 from director.held_port import HOST, HeldPort
 from director.lock_watch import ForeignHolder, KilledHolder, LockWatch
 from director.supervisor import Child, Died, Event, Ready, Started, Stopped, Supervisor
-from loadtest.core.fault_plan import REDIS
+from loadtest.core.fault_plan import FaultKind
 from loadtest.fault_proxy import FaultProxy
 from loadtest.small_disk import SmallDisk
-from loadtest.torture_faults import NotToday
+from loadtest.torture_ground import NotToday, StoreServer
 
 NODES = tuple(NodeName(f"node-{number}") for number in (1, 2, 3))
 DIRECTORS = ("director-1", "director-2")
 START_WITHIN = 60.0
 _READY_TIMEOUT = 2.0
-_FLUSH_TIMEOUT = 3.0
 _LOOK_EVERY = 0.05
+_POSTGRES_PORT = 5432
+_CUTTING_CLIENTS = frozenset({FaultKind.CUT_CLIENTS, FaultKind.VANISH})
 
 
 class CannotStart(Exception):
@@ -39,32 +43,47 @@ class CannotStart(Exception):
 class TortureFleet:
     """Three nodes, two directors and a Redis of their own. `running` starts them and keeps them running.
 
-    `folder` gets logs and Redis' data; the store at `store_url` must be there. `tell` hears of deaths.
+    What `kinds` do not break is not made breakable, which would cost: a Redis set, proxies before nodes and store.
+    `folder` gets logs and Redis' data; the store at `store_url` must be there. `first_nodes` are started first, the
+    others by `complete`. `tell` hears of deaths.
     """
 
     def __init__(
         self,
         folder: Path,
         *,
+        kinds: Collection[FaultKind],
         store_url: str,
         store_file: Path | None,
         disk: SmallDisk | None,
         no_disk: str,
+        store_server: StoreServer | None = None,
+        first_nodes: Sequence[NodeName] = NODES,
+        restart_after: float = Backoff().first,
         tell: Callable[[str], None],
     ) -> None:
         self.nodes: Sequence[NodeName] = NODES
         self.directors: Sequence[str] = DIRECTORS
         self.store_file, self.disk, self.no_disk = store_file, disk, no_disk
+        self.store_server = store_server
+        self._redis: TortureRedis = RedisSet() if FaultKind.REDIS_FAILOVER in kinds else LoneRedis()
+        self.redis_servers: Sequence[str] = self._redis.processes
+        self._may_cut_clients = not _CUTTING_CLIENTS.isdisjoint(kinds)
+        self._may_cut_store = FaultKind.CUT_STORE in kinds and store_file is None
+        self._first_nodes = first_nodes
+        self._restart_after = restart_after
         self._folder = folder
         self._store_url = store_url
         self._tell = tell
         self._pids: dict[str, int] = {}
         self._ready: set[str] = set()
         self._ports: dict[str, int] = {}
-        self._to_redis: dict[NodeName, FaultProxy] = {}
-        self._to_node: dict[NodeName, FaultProxy] = {}
+        self._doors: dict[NodeName, NodeDoors] = {}
+        self._to_store: dict[NodeName, FaultProxy] = {}
+        self._tasks: asyncio.TaskGroup | None = None
         self._front_door: FaultProxy | None = None
-        self._redis: EmbeddedRedis | None = None
+        self._start: Callable[[Child], None] = lambda child: None
+        self._http: httpx.AsyncClient | None = None
         self.deaths = 0
 
     @property
@@ -73,28 +92,39 @@ class TortureFleet:
         assert self._front_door is not None
         return f"http://{HOST}:{self._front_door.port}"
 
+    @property
+    def redis_url(self) -> str:
+        """Redis as the directors reach it."""
+        return self._redis.url
+
+    @property
+    def logs(self) -> Path:
+        """The folder of what the processes write."""
+        return self._folder / "logs"
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator["TortureFleet"]:
         """All processes, ready; they end with the block. Use it in the main thread. Raises CannotStart, in a group."""
         async with AsyncExitStack() as stack:
-            for name in (REDIS, *DIRECTORS, *NODES):
+            for name in (*DIRECTORS, *NODES):
                 self._ports[name] = stack.enter_context(HeldPort()).port
-            self._redis = EmbeddedRedis(server_binary(), self._ports[REDIS], self._folder / "redis")
-            self._redis.prepare()
+            await self._redis.open(stack, self._folder, NODES)
             for node in NODES:
-                to_redis, to_node = FaultProxy((HOST, self._ports[REDIS])), FaultProxy((HOST, self._ports[node]))
-                self._to_redis[node] = await stack.enter_async_context(to_redis)
-                self._to_node[node] = await stack.enter_async_context(to_node)
+                if self._may_cut_store:
+                    self._to_store[node] = await stack.enter_async_context(FaultProxy(_place_of(self._store_url)))
+                self._doors[node] = await stack.enter_async_context(NodeDoors((HOST, self._ports[node])))
                 self.step_clock(node, 0)
             self._front_door = FaultProxy(*((HOST, self._ports[name]) for name in DIRECTORS))
             await stack.enter_async_context(self._front_door)
-            http = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
-            tasks = await stack.enter_async_context(asyncio.TaskGroup())
+            self._http = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
+            tasks = self._tasks = await stack.enter_async_context(asyncio.TaskGroup())
+            backoff = Backoff(first=self._restart_after, longest=max(self._restart_after, Backoff().longest))
             supervisor = Supervisor(
-                self._folder / "logs", tasks=tasks, on_event=self._on_event, on_line=lambda child, line: None
+                self.logs, tasks=tasks, on_event=self._on_event, on_line=lambda child, line: None, backoff=backoff
             )
+            self._start = supervisor.start
             try:
-                await self._start(supervisor, http)
+                await self._come_up()
                 watching = [tasks.create_task(self._watch(supervisor, self.store_file))] if self.store_file else []
                 yield self
                 for task in watching:
@@ -104,16 +134,27 @@ class TortureFleet:
 
     # --- the ground under torture
 
+    async def complete(self) -> None:
+        await self._started([self._node(node) for node in NODES if node not in self._first_nodes])
+
     def pid_of(self, process: str) -> int:
         if process not in self._pids:
             raise NotToday(f"{process} is not running")
         return self._pids[process]
 
-    def to_redis(self, node: NodeName) -> FaultProxy:
-        return self._to_redis[node]
+    def ways_to_redis(self, node: NodeName) -> Sequence[FaultProxy]:
+        return self._redis.ways_of(node)
+
+    def to_store(self, node: NodeName) -> FaultProxy:
+        if node not in self._to_store:
+            raise NotToday("the store is a file")
+        return self._to_store[node]
 
     def to_node(self, node: NodeName) -> FaultProxy:
-        return self._to_node[node]
+        return self._doors[node].for_clients
+
+    def to_probe(self, node: NodeName) -> FaultProxy:
+        return self._doors[node].for_probes
 
     def step_clock(self, node: NodeName, offset_ms: int) -> None:
         new = self._clock_of(node).with_suffix(".new")
@@ -121,46 +162,46 @@ class TortureFleet:
         new.replace(self._clock_of(node))
 
     async def flush_redis(self) -> None:
-        assert self._redis is not None
-        async with Redis.from_url(self._redis.url, socket_timeout=_FLUSH_TIMEOUT) as redis:
-            await redis.flushall()
+        await self._redis.flush()
 
     def forget_redis(self) -> None:
-        assert self._redis is not None
-        # a running server goes on with the files that it has open
-        rmtree(self._redis.folder, ignore_errors=True)
-        self._redis.prepare()
+        self._redis.forget()
+
+    async def fail_redis_over(self) -> None:
+        await self._redis.fail_over(lambda name: self._signal(name, signal.SIGSTOP))
+
+    async def end_redis_failover(self) -> None:
+        await self._redis.end_failover(lambda name: self._signal(name, signal.SIGCONT))
 
     # --- its processes
+
+    def _signal(self, name: str, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(self.pid_of(name), number)
 
     def _clock_of(self, node: NodeName) -> Path:
         return self._folder / f"{node}.clock"
 
-    async def _start(self, supervisor: Supervisor, http: httpx.AsyncClient) -> None:
-        assert self._redis is not None
-        async with self._in_time():
-            supervisor.start(Child(REDIS, self._redis.command, self._redis.answers_as, tier=0))
-            await self._until_ready(1)
-            for name in DIRECTORS:
-                own = {"HALL_DIRECTOR_PORT": str(self._ports[name]), "HALL_REDIS_URL": self._redis.url}
-                supervisor.start(self._child(http, name, "director.app", own))
-            for node in NODES:
-                supervisor.start(self._child(http, node, "shard_node.app", self._node_settings(node)))
-            await self._until_ready(1 + len(DIRECTORS) + len(NODES))
+    async def _come_up(self) -> None:
+        await self._started(self._redis.children())
+        await self._redis.settled()
+        directors = [
+            self._child(name, "director.app", {"HALL_DIRECTOR_PORT": str(self._ports[name])}) for name in DIRECTORS
+        ]
+        await self._started([*directors, *(self._node(node) for node in self._first_nodes)])
 
-    @asynccontextmanager
-    async def _in_time(self) -> AsyncIterator[None]:
+    async def _started(self, children: Sequence[Child]) -> None:
+        """Start them, and wait until all are ready."""
+        for child in children:
+            self._start(child)
+        names = {child.name for child in children}
         try:
             async with asyncio.timeout(START_WITHIN):
-                yield
+                while not names <= self._ready:  # noqa: ASYNC110 (the supervisor's callback tells, and nobody else)
+                    await asyncio.sleep(_LOOK_EVERY)
         except TimeoutError:
-            late = ", ".join(name for name in self._ports if name not in self._ready)
-            logs = self._folder / "logs"
-            raise CannotStart(f"not ready within {START_WITHIN:.0f} s: {late}; their logs are in {logs}") from None
-
-    async def _until_ready(self, count: int) -> None:
-        while len(self._ready) < count:  # noqa: ASYNC110 (the supervisor's callback tells, and nobody else)
-            await asyncio.sleep(_LOOK_EVERY)
+            late = ", ".join(sorted(names - self._ready))
+            raise CannotStart(f"not ready within {START_WITHIN:.0f} s: {late}; their logs are in {self.logs}") from None
 
     async def _watch(self, supervisor: Supervisor, store: Path) -> None:
         def overdue(holder: KilledHolder | ForeignHolder) -> None:
@@ -172,27 +213,31 @@ class TortureFleet:
 
         await LockWatch(store, kill=supervisor.kill, on_overdue=overdue).run()
 
-    def _url_of(self, name: str) -> str:
-        return f"http://{HOST}:{self._ports[name]}"
-
-    def _node_settings(self, node: NodeName) -> Mapping[str, str]:
-        return {
+    def _node(self, node: NodeName) -> Child:
+        direct, doors = f"http://{HOST}:{self._ports[node]}", self._doors[node]
+        settings = {
             "HALL_NODE_NAME": node,
             "HALL_NODE_HOST": HOST,
             "HALL_NODE_PORT": str(self._ports[node]),
-            "HALL_NODE_URL": f"http://{HOST}:{self._to_node[node].port}",
-            "HALL_NODE_PROBE_URL": self._url_of(node),
-            "HALL_REDIS_URL": f"redis://{HOST}:{self._to_redis[node].port}/0",
-            "HALL_STORE_URL": self._store_url,
+            "HALL_NODE_URL": f"http://{HOST}:{doors.for_clients.port}" if self._may_cut_clients else direct,
+            "HALL_NODE_PROBE_URL": f"http://{HOST}:{doors.for_probes.port}" if self._may_cut_clients else direct,
+            "HALL_REDIS_URL": self._redis.url_of(node),
+            "HALL_STORE_URL": self._store_url_of(node),
             "HALL_TEST_CLOCK": str(self._clock_of(node)),
         }
+        return self._child(node, "shard_node.app", settings)
 
-    def _child(self, http: httpx.AsyncClient, name: str, module: str, settings: Mapping[str, str]) -> Child:
-        url = self._url_of(name)
+    def _store_url_of(self, node: NodeName) -> str:
+        way = self._to_store.get(node)
+        return self._store_url if way is None else _by_way(self._store_url, way)
+
+    def _child(self, name: str, module: str, settings: Mapping[str, str]) -> Child:
+        url = f"http://{HOST}:{self._ports[name]}"
 
         async def ready(pid: int) -> bool:
+            assert self._http is not None
             try:
-                answer = await http.get(f"{url}/readyz", timeout=_READY_TIMEOUT)
+                answer = await self._http.get(f"{url}/readyz", timeout=_READY_TIMEOUT)
             except httpx.TransportError:
                 return False
             return answer.status_code == httpx.codes.OK
@@ -202,6 +247,7 @@ class TortureFleet:
             "HALL_DATA": str(self._folder),
             "HALL_DIRECTOR_HOST": HOST,
             "HALL_DIRECTOR_URL": self.director_url,
+            "HALL_REDIS_URL": self._redis.url,
         }
         return Child(name, (sys.executable, "-m", module), ready, url, env={**shared, **settings})
 
@@ -210,6 +256,8 @@ class TortureFleet:
         match event:
             case Started(pid=pid):
                 self._pids[name] = pid
+                if name in self._doors and self._tasks is not None:
+                    self._tasks.create_task(self._doors[NodeName(name)].mind(pid))
             case Ready():
                 self._ready.add(name)
             case Died(status=status, lived=lived, restart_after=restart_after):
@@ -219,3 +267,16 @@ class TortureFleet:
                 self._tell(f"{name} ended ({status}) after {lived:.1f} s, again in {restart_after:.1f} s")
             case Stopped():
                 self._pids.pop(name, None)
+
+
+def _place_of(url: str) -> tuple[str, int]:
+    """Where the server of a store is."""
+    parts = urlsplit(url)
+    return parts.hostname or HOST, parts.port or _POSTGRES_PORT
+
+
+def _by_way(url: str, way: FaultProxy) -> str:
+    """The same store, reached by a proxy."""
+    parts = urlsplit(url)
+    login, at, _ = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{login}{at}{HOST}:{way.port}"))

@@ -1,7 +1,7 @@
 """TortureJudge: all that a run recorded, judged against the store when everything has stopped."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from sqlalchemy import func, select
 
@@ -13,18 +13,28 @@ from loadtest.core.history_check import HistoryCheck
 from loadtest.torture import Torture
 from loadtest.torture_faults import SLOW_LATENCY
 from persistence import schema
+from persistence.contract.store import OwnerRecord
 from persistence.engines import open_engines
 
 _MARGIN = 0.2
 
 
-async def judge(history: HistoryCheck, admissions: AdmissionCheck, torture: Torture, *, store_url: str) -> Findings:
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The findings, and the store's owner records that they go by."""
+
+    findings: Findings
+    owners: Mapping[RoomId, Sequence[OwnerRecord]]
+
+
+async def judge(history: HistoryCheck, admissions: AdmissionCheck, torture: Torture, *, store_url: str) -> Judgement:
     """Every violation that the histories, the store's entries and its owner records show."""
     logs = await read_logs(history.rooms, store_url=store_url, director_url="")
     findings = history.judge(logs)
     slack = torture.lag.highest + SLOW_LATENCY + _MARGIN
     stale = admissions.judge(slack=slack, thaws=torture.thaws())
-    return replace(findings, violations=(*findings.violations, *stale, *await rows_of_stale_owners(store_url)))
+    violations = (*findings.violations, *stale, *await rows_of_stale_owners(store_url))
+    return Judgement(replace(findings, violations=violations), {room: log.owners or () for room, log in logs.items()})
 
 
 async def rows_of_stale_owners(store_url: str) -> Sequence[Violation]:

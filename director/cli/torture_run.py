@@ -11,18 +11,21 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from director.cli.torture_fleet import TortureFleet
+from director.cli.torture_fleet import NODES, TortureFleet
 from director.cli.torture_judge import judge
-from director.cli.torture_report import TortureReport, show_torture, torture_report_of
+from director.cli.torture_report import TortureReport, show_figures, show_torture, torture_report_of
+from director.core.backoff import Backoff
 from loadtest.core.admission_check import AdmissionCheck
 from loadtest.core.fault_plan import Fault, FaultPlan
 from loadtest.core.history_check import HistoryCheck
 from loadtest.core.recovery_times import LifeLines
+from loadtest.core.zombie import Wakings
 from loadtest.meter import Meter
 from loadtest.recording import HistoryFile, Recorders
 from loadtest.small_disk import SmallDisk
 from loadtest.torture import Torture
 from loadtest.torture_crowd import Crowd, CrowdSize
+from loadtest.torture_ground import StoreServer
 from persistence.engines import sqlite_file_of
 from persistence.migrate import upgrade
 
@@ -31,16 +34,21 @@ _WIDTH = 150
 
 @dataclass(frozen=True, slots=True)
 class TortureOrder:
-    """What `hall torture` was asked for. `no_disk` says why there is no `disk` that can be full."""
+    """What `hall torture` was asked for. `no_disk` says why there is no `disk` that can be full. `measure`: tell each
+    fault's figures; `one_node`: all rooms on the first one; a dead process stays away for `restart_after` seconds."""
 
     plan: FaultPlan
     size: CrowdSize
     seed: int
     folder: Path
     store_url: str
+    store_server: StoreServer | None
     disk: SmallDisk | None
     no_disk: str
     as_json: bool
+    measure: bool = False
+    one_node: bool = False
+    restart_after: float = Backoff().first
 
 
 async def run_torture(order: TortureOrder) -> bool:
@@ -55,13 +63,17 @@ async def run_torture(order: TortureOrder) -> bool:
 
     await upgrade(order.store_url)
     store_file = sqlite_file_of(order.store_url)
-    history, admissions, lines, meter = HistoryCheck(), AdmissionCheck(), LifeLines(), Meter()
+    history, admissions, lines, wakings, meter = HistoryCheck(), AdmissionCheck(), LifeLines(), Wakings(), Meter()
     fleet = TortureFleet(
         order.folder,
+        kinds={fault.kind for fault in order.plan.faults},
         store_url=order.store_url,
         store_file=store_file,
+        store_server=order.store_server,
         disk=order.disk,
         no_disk=order.no_disk,
+        first_nodes=NODES[:1] if order.one_node else NODES,
+        restart_after=order.restart_after,
         tell=lambda words: tell(words, "dim"),
     )
     with HistoryFile(order.folder / "history.jsonl") as file:
@@ -69,7 +81,7 @@ async def run_torture(order: TortureOrder) -> bool:
             crowd = Crowd(
                 order.size,
                 fleet.director_url,
-                recorder=Recorders(history, admissions, lines, meter, file),
+                recorder=Recorders(history, admissions, lines, wakings, meter, file),
                 lines=lines,
                 seed=order.seed,
                 clock=monotonic,
@@ -78,16 +90,26 @@ async def run_torture(order: TortureOrder) -> bool:
             def on_fault(fault: Fault, what: str) -> None:
                 tell(f"{fault.words} {what}; {crowd.live} of {order.size.members} live", "yellow")
 
-            torture = Torture(order.plan, fleet, crowd, check=history, on_fault=on_fault, clock=monotonic)
+            torture = Torture(
+                order.plan,
+                fleet,
+                crowd,
+                check=history,
+                on_ready=lambda live: tell(f"{live} of {order.size.members} are live; all nodes are up"),
+                on_fault=on_fault,
+                clock=monotonic,
+            )
             tell(f"seed {order.seed}: {len(order.plan.faults)} faults in {order.plan.seconds:.0f} s")
             await torture.run()
             tell(f"quiet; {torture.not_back} members are not back")
-    findings = await judge(history, admissions, torture, store_url=order.store_url)
-    report = torture_report_of(findings, torture, crowd, lines, meter, seed=order.seed)
+    judgement = await judge(history, admissions, torture, store_url=order.store_url)
+    report = torture_report_of(judgement, torture, crowd, lines, wakings, meter, seed=order.seed)
     _keep(order, report, store_file)
     if order.as_json:
         print(msgspec.json.encode(report).decode())
     show_torture(report, console, folder=order.folder)
+    if order.measure:
+        show_figures(report, console)
     return report.outcome.holds
 
 

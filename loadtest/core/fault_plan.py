@@ -8,6 +8,8 @@ from enum import StrEnum
 LEAD_IN = 5.0
 MAX_GAP = 10.0
 MIN_GAP = 4.0
+APART = 65.0  # longer than a verdict on a lapsed lease counts
+TAIL = 30.0
 LONGEST = 30.0
 _OVERLAPS = 0.25
 _LONG_ENOUGH = 4.0
@@ -23,15 +25,25 @@ class FaultKind(StrEnum):
     REDIS_PAUSE = "redis-pause"
     REDIS_KILL = "redis-kill"
     REDIS_WIPE = "redis-wipe"
+    REDIS_FAILOVER = "redis-failover"
     DIRECTOR_KILL = "director-kill"
     CUT_REDIS = "cut-redis"
+    CUT_STORE = "cut-store"
     CUT_CLIENTS = "cut-clients"
+    VANISH = "vanish"
     STORE_LOCK = "store-lock"
+    STORE_PAUSE = "store-pause"
+    STORE_KILL = "store-kill"
     DISK_FULL = "disk-full"
     CLOCK_STEP = "clock-step"
 
 
 ALL_KINDS = tuple(FaultKind)
+# A file is locked and full, and reached by no network; a server the other way round.
+NEEDS_FILE = frozenset({FaultKind.STORE_LOCK, FaultKind.DISK_FULL, FaultKind.FREEZE_IN_TRANSACTION})
+NEEDS_STORE_SERVER = frozenset({FaultKind.CUT_STORE})
+# Somebody else's server is not ours to stop.
+NEEDS_OWN_STORE_SERVER = frozenset({FaultKind.STORE_PAUSE, FaultKind.STORE_KILL})
 
 ON_A_NODE = frozenset(
     {
@@ -39,13 +51,15 @@ ON_A_NODE = frozenset(
         FaultKind.FREEZE,
         FaultKind.SHORT_FREEZE,
         FaultKind.CUT_REDIS,
+        FaultKind.CUT_STORE,
         FaultKind.CUT_CLIENTS,
+        FaultKind.VANISH,
         FaultKind.CLOCK_STEP,
     }
 )
 REDIS, STORE, ALL_DIRECTORS = "redis", "store", "directors"
-_ON_THE_STORE = frozenset({FaultKind.STORE_LOCK, FaultKind.DISK_FULL, FaultKind.FREEZE_IN_TRANSACTION})
-_ON_REDIS = frozenset({FaultKind.REDIS_PAUSE, FaultKind.REDIS_KILL, FaultKind.REDIS_WIPE})
+_ON_THE_STORE = NEEDS_FILE | NEEDS_OWN_STORE_SERVER
+_ON_REDIS = frozenset({FaultKind.REDIS_PAUSE, FaultKind.REDIS_KILL, FaultKind.REDIS_WIPE, FaultKind.REDIS_FAILOVER})
 
 
 class Manner(StrEnum):
@@ -66,7 +80,8 @@ class Manner(StrEnum):
 _CUT = (Manner.BLACK_HOLE, Manner.NOTHING_ARRIVES, Manner.NOTHING_RETURNS)
 _MANNERS: dict[FaultKind, tuple[Manner, ...]] = {
     FaultKind.REDIS_KILL: (Manner.KEEPING_DATA, Manner.EMPTY),
-    FaultKind.CUT_REDIS: _CUT,
+    FaultKind.CUT_REDIS: (*_CUT, Manner.RESET, Manner.SLOW),
+    FaultKind.CUT_STORE: (*_CUT, Manner.RESET, Manner.SLOW),
     FaultKind.CUT_CLIENTS: (*_CUT, Manner.RESET, Manner.SLOW),
     FaultKind.CLOCK_STEP: (Manner.AHEAD, Manner.BEHIND),
 }
@@ -77,9 +92,14 @@ _LASTS: dict[FaultKind, tuple[float, float]] = {
     FaultKind.SHORT_FREEZE: (2.0, 2.0),
     FaultKind.FREEZE_IN_TRANSACTION: (8.0, 12.0),
     FaultKind.REDIS_PAUSE: (10.0, LONGEST),
+    FaultKind.REDIS_FAILOVER: (8.0, 12.0),  # the former master wakes after another has become it
     FaultKind.CUT_REDIS: (8.0, 15.0),
+    FaultKind.CUT_STORE: (6.0, 12.0),
     FaultKind.CUT_CLIENTS: (6.0, 18.0),
+    FaultKind.VANISH: (18.0, 24.0),  # longer than clients take to notice
     FaultKind.STORE_LOCK: (3.0, 6.0),
+    FaultKind.STORE_PAUSE: (10.0, LONGEST),
+    FaultKind.STORE_KILL: (3.0, 8.0),
     FaultKind.DISK_FULL: (4.0, 8.0),
     FaultKind.CLOCK_STEP: (6.0, 10.0),
 }
@@ -113,6 +133,29 @@ class FaultPlan:
     def watched_until(self, fault: Fault) -> float:
         """Until when what happens is put down to `fault`: the next beginning after its end, or the plan's end."""
         return min((other.begins for other in self.faults if other.begins > fault.ends), default=self.seconds)
+
+
+def plan_once(
+    kinds: Sequence[FaultKind],
+    *,
+    seconds: float,
+    seed: int,
+    nodes: Sequence[str],
+    directors: Sequence[str],
+    lasts: float | None,
+) -> FaultPlan:
+    """Each of `kinds` once, in their order and far apart, to measure one alone: on the first node, in its first manner.
+    `lasts` is how long each takes that is not over at once, if that is wanted. The run takes `seconds` at least."""
+    rng = random.Random(seed)
+    faults: list[Fault] = []
+    now = LEAD_IN
+    for number, kind in enumerate(kinds, start=1):
+        shortest, most = _LASTS.get(kind, (0.0, 0.0))
+        ends = now + (lasts if lasts is not None and most else rng.uniform(shortest, most))
+        target = _targets_of(kind, nodes, directors)[0]
+        faults.append(Fault(number, kind, target, _MANNERS.get(kind, (Manner.PLAIN,))[0], now, ends))
+        now = ends + APART
+    return FaultPlan(tuple(faults), max(seconds, faults[-1].ends + TAIL))
 
 
 def plan_faults(

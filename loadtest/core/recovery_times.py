@@ -22,13 +22,16 @@ class FaultSpan:
 class Recovery:
     """`affected` members lost their connection, `back` of them came back to stay. `seconds` are from the fault's
     beginning until 50, 95, 99 and 100 % of the affected were live again; None where that never came. `slowest_send` is
-    the longest time from asking to the ack of what was asked for meanwhile, `failed_sends` how many gave up."""
+    the longest time from asking to the ack of what was asked for meanwhile, `failed_sends` how many gave up. `dropped`
+    times a member cut its own connection meanwhile, and `returned` times it came back."""
 
     affected: int
     back: int
     seconds: tuple[float | None, ...]
     slowest_send: float | None
     failed_sends: int
+    dropped: int = 0
+    returned: int = 0
 
 
 class LifeLines:
@@ -38,6 +41,7 @@ class LifeLines:
         self._changes: dict[str, list[tuple[float, bool]]] = defaultdict(list)
         self._node_of: dict[str, str] = {}
         self._dropping: set[str] = set()
+        self._dropped: list[tuple[float, str]] = []
         self._asked: dict[tuple[str, str], float] = {}
         self._sends: list[tuple[float, float | None]] = []
 
@@ -54,7 +58,9 @@ class LifeLines:
                 self._dropping.discard(event.client)
             case Parted():
                 self._node_of.pop(event.client, None)
-                if event.why != "left" and event.client not in self._dropping:
+                if event.client in self._dropping:
+                    self._dropped.append((event.heard_at, event.client))
+                elif event.why != "left":
                     self._changes[event.client].append((event.heard_at, False))
             case Asked():
                 self._asked[event.client, event.cid] = event.heard_at
@@ -75,13 +81,19 @@ class LifeLines:
         affected = sorted(at for at in returns if at is not None)
         back = [at - span.begun_at for at in affected if at < math.inf]
         sends = [took for asked_at, took in self._sends if span.begun_at <= asked_at < span.watched_until]
+        dropped = [(at, client) for at, client in self._dropped if span.begun_at <= at < span.watched_until]
         return Recovery(
             affected=len(affected),
             back=len(back),
             seconds=tuple(_until(share, back, len(affected)) for share in SHARES),
             slowest_send=max((took for took in sends if took is not None), default=None),
             failed_sends=sends.count(None),
+            dropped=len(dropped),
+            returned=sum(self._was_live_after(at, client) for at, client in dropped),
         )
+
+    def _was_live_after(self, at: float, client: str) -> bool:
+        return any(is_live and live_at > at for live_at, is_live in self._changes[client])
 
     def _sent(self, client: str, cid: str, at: float | None) -> None:
         asked_at = self._asked.pop((client, cid), None)

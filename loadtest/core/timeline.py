@@ -56,6 +56,9 @@ class Timeline:
         """Apply a `frame` or a `gap`, and whatever waited for it. What overlaps is cut."""
         if self.position is None or frame.log != self.position.log:
             return Foreign()
+        if not is_gap and not self._held and frame.from_ == self.position.seq + 1:  # as nearly always
+            self.position = Position(frame.log, max(self.position.epoch, frame.epoch), frame.to)
+            return Applied(frame.entries)
         self._held[frame.from_] = (frame, is_gap)
         entries: list[Entry] = []
         skipped: list[tuple[int, int]] = []

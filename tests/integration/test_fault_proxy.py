@@ -229,6 +229,30 @@ async def test_a_reader_that_does_not_read_holds_the_writer_back_until_it_does()
             assert await stream[0].readexactly(len(BIG) * 16) == BIG * 16
 
 
+async def test_shut_it_refuses_new_connections_until_it_is_opened_and_those_that_stand_go_on() -> None:
+    async with proxied() as (proxy, _):
+        stream, port = await connect(proxy), proxy.port
+        proxy.shut()
+        proxy.shut()
+        with pytest.raises(ConnectionRefusedError):
+            await connect(proxy)
+        assert await exchange(stream, b"still here") == b"still here"
+        await proxy.open()
+        await proxy.open()
+        assert proxy.port == port
+        assert await exchange(await connect(proxy), b"back") == b"back"
+
+
+async def test_what_the_target_says_may_be_translated_and_what_it_is_told_not() -> None:
+    async with echo() as server:
+        async with FaultProxy(("127.0.0.1", server.port), translate=bytes.upper) as proxy:
+            reader, writer = await connect(proxy)
+            writer.write(b"quiet")
+            async with asyncio.timeout(10):
+                assert await reader.readexactly(5) == b"QUIET"
+        assert server.got == b"quiet"
+
+
 async def test_it_stays_on_loopback() -> None:
     with pytest.raises(ValueError, match="loopback"):
         FaultProxy(("192.0.2.1", 80))

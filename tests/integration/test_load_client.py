@@ -1,4 +1,6 @@
-"""HallClient against a hall that keeps the protocol and, on demand, breaks it, over real sockets."""
+"""HallClient against a hall that keeps the protocol and, on demand, breaks it, over real sockets: on the stock client,
+and on our own wire for crowds of thousands, which must do the same.
+"""
 
 import asyncio
 import gc
@@ -12,6 +14,8 @@ import pytest
 from loadtest.client import CallRefused, HallClient, MemberState, NotDone
 from loadtest.contract.history import Acked, Admitted, Asked, Denied, Framed, HistoryEvent, Parted
 from loadtest.contract.received import Joined
+from loadtest.wire_connection import WireConnection
+from loadtest.wire_http import WireHttp
 from persistence.contract.messages import Entry
 from tests.support.stub_hall import StubHall, stub_hall
 
@@ -19,7 +23,8 @@ from tests.support.stub_hall import StubHall, stub_hall
 class Listener:
     """A client's callbacks and recorder, remembered in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, **options: Any) -> None:
+        self._options = options
         self.seqs: list[int] = []
         self.joins: list[Joined] = []
         self.states: list[MemberState] = []
@@ -43,6 +48,7 @@ class Listener:
             on_gap=lambda first, last: self.gaps.append((first, last)),
             recorder=self,
             rng=random.Random(1),
+            **self._options,
             **options,
         )
 
@@ -53,9 +59,19 @@ async def hall() -> AsyncIterator[StubHall]:
         yield running
 
 
+@pytest.fixture(params=["stock", "wire"])
+async def options(request: pytest.FixtureRequest) -> AsyncIterator[dict[str, Any]]:
+    """What a client is made with: nothing, or the wire in place of the libraries."""
+    if request.param == "stock":
+        yield {}
+        return
+    async with WireHttp() as http:
+        yield {"dial": WireConnection, "http": http}
+
+
 @pytest.fixture
-def heard() -> Listener:
-    return Listener()
+def heard(options: dict[str, Any]) -> Listener:
+    return Listener(**options)
 
 
 async def test_a_member_gets_the_tail_then_what_is_said_and_its_own_sends(hall: StubHall, heard: Listener) -> None:
@@ -268,7 +284,8 @@ async def test_history_is_read_in_pages(hall: StubHall, heard: Listener) -> None
 
 # python-engineio never reads the answers of its POSTs, and aiohttp complains about each
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-async def test_long_polling_works_the_same(hall: StubHall, heard: Listener) -> None:
+async def test_long_polling_works_the_same(hall: StubHall) -> None:
+    heard = Listener()
     async with heard.client(hall, transports=("polling",)) as client:
         await client.live()
         assert (await client.send("by polling")).seq == 1
@@ -280,13 +297,13 @@ async def test_long_polling_works_the_same(hall: StubHall, heard: Listener) -> N
     assert heard.seqs == [1]
 
 
-async def test_a_hundred_members_leave_nothing_behind(hall: StubHall) -> None:
+async def test_a_hundred_members_leave_nothing_behind(hall: StubHall, options: dict[str, Any]) -> None:
     """No task, no socket and no HTTP session is left, after drops as well as after leaving in order."""
     before = asyncio.all_tasks()
     names = {id(task) for task in before}
     with warnings.catch_warnings():
         warnings.simplefilter("error", ResourceWarning)
-        listeners = [Listener() for _ in range(100)]
+        listeners = [Listener(**options) for _ in range(100)]
         clients = [listener.client(hall, f"u{n}") for n, listener in enumerate(listeners)]
         await asyncio.gather(*(client.__aenter__() for client in clients))
         await asyncio.gather(*(client.live(60) for client in clients))

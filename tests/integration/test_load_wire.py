@@ -1,4 +1,6 @@
-"""The Locust users' own wire and member, against the stub hall over real sockets (without locust, in threads)."""
+"""The wires of load and torture, against the stub hall over real sockets: that of Locust's users, which blocks (without
+locust, in threads), and that of crowds. What a member does on the latter is tested in test_load_client.
+"""
 
 import asyncio
 import random
@@ -11,10 +13,13 @@ import msgspec
 import pytest
 
 from director.contract.ids import NodeName, RoomId, UserId
+from loadtest.connection import NoAnswer
 from loadtest.contract.history import Acked, Admitted, Asked, Denied, Framed, HistoryEvent, Parted
-from loadtest.contract.received import Route, refusal_of
-from loadtest.core.way_back import Unrouted
+from loadtest.contract.received import Frame, Joined, Route, refusal_of
+from loadtest.core.way_back import Lost, Unrouted
+from loadtest.fault_proxy import FaultProxy
 from loadtest.wire import JoinDenied, LineLost, Wire
+from loadtest.wire_connection import WireConnection
 from loadtest.wire_member import Dismissed, WireMember
 from tests.support.stub_hall import StubHall, stub_hall
 
@@ -210,3 +215,66 @@ async def test_a_silent_node_is_lost_after_its_ping_time(hall: StubHall) -> None
     later = 1_000.0
     with pytest.raises(LineLost, match="no ping"):
         await aside(lambda: wire.read(until=clock() + 10))
+
+
+class Ears:
+    """What a wire connection has been told."""
+
+    def __init__(self) -> None:
+        self.joins: list[Joined] = []
+        self.frames: list[Frame] = []
+        self.has_frame = asyncio.Event()
+
+    def take(self, frame: Frame, is_gap: bool) -> None:
+        self.frames.append(frame)
+        self.has_frame.set()
+
+    def dial(self) -> WireConnection:
+        return WireConnection(
+            NodeName("stub-1"),
+            on_joined=self.joins.append,
+            on_frame=self.take,
+            on_moved=lambda moved: None,
+        )
+
+
+async def test_a_crowd_s_wire_finds_out_that_its_node_is_silent(hall: StubHall) -> None:
+    """Nothing is heard, not even the end: as of a machine that is gone."""
+    ears = Ears()
+    async with FaultProxy(("127.0.0.1", int(hall.url.rsplit(":", 1)[1]))) as way:
+        wire = ears.dial()
+        await wire.join(route_to(f"http://127.0.0.1:{way.port}"), since=None, tail=0, transports=())
+        assert len(ears.joins) == 1
+        way.swallow()
+        wire._silence = 0.2  # as if the node had announced so short a heartbeat
+        wire._listen_again()
+        async with asyncio.timeout(20):
+            ended = await wire.ended
+        assert ended == Lost(NodeName("stub-1"), "ping timeout")
+        with pytest.raises(NoAnswer):
+            await wire.call("send", {"cid": "c", "text": "too late"})
+        await wire.close()
+
+
+async def test_a_crowd_s_wire_tells_what_is_no_node(hall: StubHall) -> None:
+    for url in (f"{hall.url}/nowhere", "http://127.0.0.1:1"):
+        wire = Ears().dial()
+        route = route_to(hall.url if url.startswith(hall.url) else url)
+        if url.endswith("nowhere"):
+            route = msgspec.structs.replace(route, path="/nowhere/")
+        await wire.join(route, since=None, tail=0, transports=())
+        assert await wire.ended == Lost(NodeName("stub-1"), "not reached")
+        await wire.close()
+
+
+async def test_what_is_written_to_all_alike_is_decoded_once(hall: StubHall) -> None:
+    ears = [Ears() for _ in range(3)]
+    wires = [its.dial() for its in ears]
+    for wire in wires:
+        await wire.join(route_to(hall.url), since=None, tail=0, transports=())
+    await hall.add("to all")
+    async with asyncio.timeout(20):
+        await asyncio.gather(*(its.has_frame.wait() for its in ears))
+    assert ears[0].frames[0] is ears[1].frames[0] is ears[2].frames[0]
+    for wire in wires:
+        await wire.close()

@@ -93,6 +93,21 @@ def test_it_catches_a_writer_in_the_midst_of_a_transaction(store: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's locks are asked")
+def test_it_stops_a_writer_that_has_just_committed(store: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", _WRITER, str(store)], stdout=TEXT, text=True) as writer:
+        try:
+            assert writer.stdout is not None
+            assert writer.stdout.readline() == "ready\n"
+            subprocess.run([*GRIP, "stop", str(store), "30", str(writer.pid)], check=True, timeout=60)
+            status = Path(f"/proc/{writer.pid}/stat").read_text().rpartition(")")[2].split()[0]
+            assert status == "T", "it is stopped"
+            assert not is_locked(store), "and holds no lock"
+            os.kill(writer.pid, signal.SIGCONT)
+        finally:
+            writer.kill()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's locks are asked")
 def test_it_says_so_when_nobody_came(store: Path) -> None:
     caught = subprocess.run([*GRIP, "catch", str(store), "0.2"], check=True, timeout=60, stdout=TEXT, text=True)
     assert caught.stdout == "nobody\n"
