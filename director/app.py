@@ -64,7 +64,7 @@ class Director:
             )
             for _ in range(2)
         )
-        self._http = httpx.AsyncClient(trust_env=False, follow_redirects=False)
+        self._http = httpx.Client(trust_env=False, follow_redirects=False)
         owners, leases = RedisRoomOwners(self._redis), RedisNodeLeases(self._lease_redis)
         self.verdicts = RedisVerdicts(self._lease_redis)
         self._feed = FleetFeed(
@@ -105,7 +105,7 @@ class Director:
     async def running(self, on_crash: Callable[[], None]) -> AsyncIterator[None]:
         """Run the loops. One that breaks is a fault of ours: it is logged, and `on_crash` is to end the process."""
         try:
-            async with self._http, asyncio.TaskGroup() as tasks:
+            async with asyncio.TaskGroup() as tasks:
                 loops = [
                     tasks.create_task(_supervised(self._feed.follow, on_crash), name="notices"),
                     tasks.create_task(_supervised(self._feed.poll, on_crash), name="leases"),
@@ -116,6 +116,7 @@ class Director:
                     loop.cancel()
             await self._steward.resign()
         finally:
+            self._http.close()
             await self._redis.close()
             await self._lease_redis.close()
 

@@ -2,11 +2,15 @@
 
 Only two things prove a death: the address refuses connections twice, 200 ms apart, or another incarnation of the node
 answers there. Silence, errors and other answers prove nothing.
+
+A node that dies sends all its members to the director at once, so a probe runs in a thread: a loop that is busy with
+thousands of them would take its own lateness for the node's silence.
 """
 
 import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from time import sleep
 from typing import Protocol
 
 import httpx
@@ -17,6 +21,7 @@ from director.contract.lease import NodeLease
 from director.single_flight import SingleFlight
 
 ANSWER_WITHIN = 0.3
+GIVE_UP_AFTER = 3.0
 TRY_AGAIN_AFTER = 0.2
 KEEP_FOR = 1.0
 
@@ -65,7 +70,7 @@ class _Refused:
 class HttpNodeProbe:
     """NodeProbe by `GET {probe_url}/healthz`: one flight for each incarnation, its verdict kept for a second."""
 
-    def __init__(self, http: httpx.AsyncClient, *, monotonic: Callable[[], float]) -> None:
+    def __init__(self, http: httpx.Client, *, monotonic: Callable[[], float]) -> None:
         self._http = http
         self._monotonic = monotonic
         self._flights: SingleFlight[tuple[NodeName, Incarnation], Verdict] = SingleFlight()
@@ -80,21 +85,27 @@ class HttpNodeProbe:
         return await self._flights.run(key, lambda: self._find_out(lease))
 
     async def _find_out(self, lease: NodeLease) -> Verdict:
-        verdict = await self._ask(lease)
-        if isinstance(verdict, _Refused):
-            await asyncio.sleep(TRY_AGAIN_AFTER)
-            verdict = await self._ask(lease)
-            if isinstance(verdict, _Refused):
-                verdict = Dead("refused")
+        try:
+            async with asyncio.timeout(GIVE_UP_AFTER):
+                verdict = await asyncio.to_thread(self._look, lease)
+        except TimeoutError:
+            verdict = Unclear("silent")
         self._kept[lease.node, lease.incarnation] = (self._monotonic(), verdict)
         return verdict
 
-    async def _ask(self, lease: NodeLease) -> Verdict | _Refused:
+    def _look(self, lease: NodeLease) -> Verdict:
+        verdict = self._ask(lease)
+        if isinstance(verdict, _Refused):
+            sleep(TRY_AGAIN_AFTER)
+            verdict = self._ask(lease)
+        return Dead("refused") if isinstance(verdict, _Refused) else verdict
+
+    def _ask(self, lease: NodeLease) -> Verdict | _Refused:
         try:
-            async with asyncio.timeout(ANSWER_WITHIN):
-                answer = await self._http.get(f"{lease.probe_url}/healthz", headers={"Connection": "close"})
-                health = msgspec.json.decode(answer.content, type=_Health)
-        except TimeoutError:
+            url, headers = f"{lease.probe_url}/healthz", {"Connection": "close"}
+            answer = self._http.get(url, headers=headers, timeout=ANSWER_WITHIN)
+            health = msgspec.json.decode(answer.content, type=_Health)
+        except httpx.TimeoutException:
             return Unclear("silent")
         except httpx.ConnectError as error:
             return _Refused() if _is_refusal(error) else Unclear("unreachable")

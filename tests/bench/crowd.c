@@ -19,6 +19,9 @@
  *                               first WATCHERS members count; done when all has come, or nothing more came for 3 s
  *   hush                        ends the speaking of a send that is under way
  *   leave FROM COUNT            so many members close at once
+ *   return WITHIN               whoever loses its connection from now on comes back as PROTOCOL.md says (lecturehall only):
+ *                               with `failed=`, spread over the window, with its position. Done when somebody was lost and
+ *                               all are back, or after WITHIN seconds
  *   quit
  */
 #define _GNU_SOURCE
@@ -67,6 +70,9 @@ typedef struct {
     uint16_t node_port;
     uint64_t began_at, again_at;
     char *path, *ticket;
+    char node[64], log[40];     /* where it was, and its position */
+    uint64_t epoch, seq, lost_at;
+    int window_ms, is_back_soon;
     char *left;                 /* the beginning of what has not come whole yet */
     size_t left_len;
 } member;
@@ -98,7 +104,15 @@ static struct {
     double cpu_before;
 } sending;
 
-static uint64_t ack_sent_at[ACKS], last_ack, lost;
+static struct {
+    int active, lost, live, recovered, tries;
+    double within;
+    uint64_t began_at;
+    histogram took;
+} returning;
+
+static uint64_t ack_sent_at[ACKS], last_ack, lost, holes;
+static int highest_member;
 static int waiting;
 static char last_denial[200];
 
@@ -127,8 +141,9 @@ static double percentile_ms(const histogram *h, double share) {
 }
 
 static void print_histogram(const char *name, const histogram *h) {
-    printf("\"%s\":{\"count\":%llu,\"p50_ms\":%.3f,\"p90_ms\":%.3f,\"p99_ms\":%.3f,\"max_ms\":%.3f}", name,
-           (unsigned long long)h->n, percentile_ms(h, .5), percentile_ms(h, .9), percentile_ms(h, .99), (double)h->highest / 1e3);
+    printf("\"%s\":{\"count\":%llu,\"p50_ms\":%.3f,\"p90_ms\":%.3f,\"p95_ms\":%.3f,\"p99_ms\":%.3f,\"max_ms\":%.3f}", name,
+           (unsigned long long)h->n, percentile_ms(h, .5), percentile_ms(h, .9), percentile_ms(h, .95), percentile_ms(h, .99),
+           (double)h->highest / 1e3);
 }
 
 /* --- members */
@@ -138,6 +153,11 @@ static int room_of(const member *m) { return index_of(m) % room_count; }
 
 static void finish_coming(member *m, int is_live) {
     if (is_live) room_live[room_of(m)]++;
+    if (is_live && m->is_back_soon) {
+        m->is_back_soon = 0;
+        returning.live++;
+        count_span(&returning.took, now() - m->lost_at);
+    }
     if (!m->in_turn) return;
     m->in_turn = 0;
     if (is_live) { opening.live++; count_span(&opening.took, now() - m->began_at); }
@@ -154,7 +174,19 @@ static void hang_up(member *m, enum state next) {
     m->state = next;
 }
 
+static void come_back(member *m, uint64_t after_ms);
+
+static int returns(member *m) { /* a first try within the window, then ever again */
+    if (!returning.active || (m->state != LIVE && !m->is_back_soon)) return 0;
+    if (m->state == LIVE) { m->is_back_soon = 1; m->lost_at = now(); returning.lost++; }
+    else returning.tries++;
+    m->was_told = 0;
+    come_back(m, (uint64_t)(drand48() * (m->state == LIVE ? m->window_ms : 500)));
+    return 1;
+}
+
 static void fail(member *m, const char *why, const char *what) {
+    if (returns(m)) return;
     snprintf(last_denial, sizeof last_denial, "%s: %.120s", why, what);
     for (char *c = last_denial; *c; c++) if (*c == '"' || *c == '\\' || (unsigned char)*c < 32) *c = '\'';
     hang_up(m, FAILED);
@@ -213,11 +245,12 @@ static void put_text(member *m, const char *text) {
 }
 
 static void ask(member *m) { /* the connection stands: say what is wanted */
-    char request[1024];
+    char request[1024], failed[80] = "";
+    if (m->is_back_soon) snprintf(failed, sizeof failed, "&failed=%s", m->node);
     if (m->state == ROUTING)
         snprintf(request, sizeof request,
-                 "GET /route?room=%s&user=%s-%d&name=%s-%d&role=student HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nConnection: close\r\n\r\n",
-                 rooms[room_of(m)], prefix, index_of(m), prefix, index_of(m), director_port);
+                 "GET /route?room=%s&user=%s-%d&name=%s-%d&role=student%s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nConnection: close\r\n\r\n",
+                 rooms[room_of(m)], prefix, index_of(m), prefix, index_of(m), failed, director_port);
     else
         snprintf(request, sizeof request,
                  "GET %s%s HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -242,7 +275,7 @@ static uint64_t retry_after_in(const char *json) {
 
 static void refused(member *m, const char *who, const char *json) {
     opening.refused++;
-    if (strstr(json, "\"action\":\"retry\"")) { come_back(m, retry_after_in(json)); return; }
+    if (strstr(json, "\"action\":\"retry\"")) { come_back(m, retry_after_in(json) + (uint64_t)(drand48() * 500)); return; }
     if (strstr(json, "\"action\":\"reroute\"")) { m->was_told = 0; come_back(m, 100); return; }
     fail(m, who, json);
 }
@@ -255,6 +288,9 @@ static void on_route(member *m, char *answer) {
     free(m->path);
     free(m->ticket);
     url = string_in(body, "\"url\":\"http://127.0.0.1:");
+    char *node = string_in(body, "\"node\":\"");
+    if (node) snprintf(m->node, sizeof m->node, "%s", node);
+    free(node);
     m->path = string_in(body, "\"path\":\"");
     m->ticket = string_in(body, "\"ticket\":\"");
     if (!url || !m->path || !m->ticket) { free(url); fail(m, "not a route", body); return; }
@@ -280,13 +316,38 @@ static void on_handshake(member *m, const char *text) {
     if (m->state == OPENING && text[0] == '0') {
         m->state = ADMITTING;
         if (dialect == HALL) {
-            snprintf(hello, sizeof hello, "40{\"v\":1,\"ticket\":\"%s\",\"tail\":50}", m->ticket);
+            char since[128] = "";
+            if (m->is_back_soon)
+                snprintf(since, sizeof since, ",\"since\":{\"log\":\"%s\",\"epoch\":%llu,\"seq\":%llu}", m->log,
+                         (unsigned long long)m->epoch, (unsigned long long)m->seq);
+            snprintf(hello, sizeof hello, "40{\"v\":1,\"ticket\":\"%s\",\"tail\":50%s}", m->ticket, since);
             put_text(m, hello);
         } else put_text(m, "40");
     } else if (m->state == ADMITTING && !strncmp(text, "40", 2)) {
         m->state = JOINING;
         if (dialect == SOCKETIO) put_text(m, "42[\"join\",{\"room\":\"r\"}]");
-    } else if (m->state == JOINING && !strncmp(text, "42[\"joined\"", 11)) become_live(m);
+    } else if (m->state == JOINING && !strncmp(text, "42[\"joined\"", 11)) {
+        const char *at = strstr(text, "\"pos\":{\"log\":\""), *window = strstr(text, "\"reconnect_window_ms\":");
+        if (at) {
+            unsigned long long epoch = 0, seq = 0;
+            sscanf(at, "\"pos\":{\"log\":\"%39[^\"]\",\"epoch\":%llu,\"seq\":%llu", m->log, &epoch, &seq);
+            if (m->is_back_soon && strstr(text, "\"recovered\":true")) returning.recovered++;
+            holes += m->is_back_soon && seq < m->seq; /* what was shown is gone */
+            m->epoch = epoch;
+            m->seq = seq;
+        }
+        if (window) m->window_ms = atoi(window + strlen("\"reconnect_window_ms\":"));
+        become_live(m);
+    }
+}
+
+static void on_frame(member *m, const char *text) {
+    unsigned long long epoch, from, to;
+    const char *at = strstr(text, "\"epoch\":");
+    if (!at || sscanf(at, "\"epoch\":%llu,\"from\":%llu,\"to\":%llu", &epoch, &from, &to) != 3) return;
+    holes += from != m->seq + 1;
+    m->epoch = epoch;
+    m->seq = to;
 }
 
 static void on_entries(member *m, const char *text, size_t length) {
@@ -330,6 +391,7 @@ static void on_text(member *m, char *text, size_t length) {
     else if (!strncmp(text, "42[\"bye\"", 8)) fail(m, "bye", text);
     else {
         if (sending.active && !strncmp(text, "42[\"gap\"", 8)) sending.gaps++;
+        if (!strncmp(text, "42[\"frame\"", 10) || !strncmp(text, "42[\"gap\"", 8)) on_frame(m, text);
         on_entries(m, text, length);
     }
     text[length] = after;
@@ -397,6 +459,7 @@ static void begin_open(int from, int count, double rate, double within) {
     opening.next = from;
     opening.end = from + count < MAX_MEMBERS ? from + count : MAX_MEMBERS;
     opening.asked = opening.end - from;
+    if (opening.end > highest_member) highest_member = opening.end;
     opening.rate = rate;
     opening.within = within;
     opening.began_at = now();
@@ -425,6 +488,28 @@ static void work_on_open(void) {
     printf("{\"done\":\"open\",\"live\":%d,\"failed\":%d,\"refused\":%d,\"seconds\":%.3f,\"last_denial\":\"%s\",", opening.live, opening.failed,
            opening.refused, (double)(at - opening.began_at) / 1e9, last_denial);
     print_histogram("took", &opening.took);
+    puts("}");
+}
+
+static void begin_return(double within) {
+    memset(&returning, 0, sizeof returning);
+    returning.active = 1;
+    returning.within = within;
+    returning.began_at = now();
+    holes = 0;
+}
+
+static void work_on_return(void) {
+    if (!returning.active) return;
+    uint64_t at = now();
+    for (int i = 0; i < highest_member; i++)
+        if (members[i].is_back_soon && members[i].state == WAITING && members[i].again_at <= at) dial(&members[i]);
+    int all_back = returning.lost > 0 && returning.live == returning.lost;
+    if (!all_back && (double)(at - returning.began_at) / 1e9 < returning.within) return;
+    returning.active = 0;
+    printf("{\"done\":\"return\",\"lost\":%d,\"live\":%d,\"recovered\":%d,\"tries\":%d,\"holes\":%llu,\"last_denial\":\"%s\",",
+           returning.lost, returning.live, returning.recovered, returning.tries, (unsigned long long)holes, last_denial);
+    print_histogram("took", &returning.took);
     puts("}");
 }
 
@@ -504,6 +589,7 @@ static int obey(char *line) {
     if (sscanf(line, "open %d %d %lf %lf", &a, &b, &rate, &seconds) == 4) begin_open(a, b, rate, seconds);
     else if (sscanf(line, "send %lf %lf %d %d", &rate, &seconds, &a, &b) == 4) begin_send(rate, seconds, a, b);
     else if (sscanf(line, "leave %d %d", &a, &b) == 2) leave(a, b);
+    else if (sscanf(line, "return %lf", &seconds) == 1) begin_return(seconds);
     else if (!strncmp(line, "hush", 4)) sending.seconds = 0;
     else if (!strncmp(line, "quit", 4)) return 0;
     else fprintf(stderr, "crowd: what is %s", line);
@@ -557,7 +643,7 @@ int main(int argc, char **argv) {
     struct epoll_event commands = {.events = EPOLLIN, .data.ptr = NULL}, events[1024];
     epoll_ctl(ep, EPOLL_CTL_ADD, 0, &commands);
     for (;;) {
-        int count = epoll_wait(ep, events, 1024, opening.active || sending.active ? 1 : 1000);
+        int count = epoll_wait(ep, events, 1024, opening.active || sending.active || returning.active ? 1 : 1000);
         for (int i = 0; i < count; i++) {
             member *m = events[i].data.ptr;
             if (!m) { if (!read_commands()) return 0; continue; }
@@ -573,6 +659,7 @@ int main(int argc, char **argv) {
             } else if (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) on_readable(m);
         }
         work_on_open();
+        work_on_return();
         work_on_send();
     }
 }

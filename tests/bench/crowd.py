@@ -83,6 +83,14 @@ class Crowd:
         self._tell(f"leave {first} {count}")
         return self._wait_for("leave", 30)
 
+    def begin_return(self, *, within: float) -> None:
+        """From now on whoever loses its connection comes back, as clients of lecturehall do."""
+        self._tell(f"return {within}")
+
+    def end_return(self, *, within: float) -> dict[str, Any]:
+        """Wait until somebody was lost and all are back."""
+        return self._wait_for("return", within)
+
     def look_on(self, seconds: float) -> None:
         """Let time go by, in which nothing is asked of anybody."""
         try:

@@ -41,7 +41,7 @@ async def node_saying(body: str) -> AsyncIterator[Node]:
 
 @asynccontextmanager
 async def probing() -> AsyncIterator[HttpNodeProbe]:
-    async with httpx.AsyncClient(trust_env=False) as http:
+    with httpx.Client(trust_env=False) as http:
         yield HttpNodeProbe(http, monotonic=time.monotonic)
 
 
@@ -114,10 +114,9 @@ async def test_an_address_that_cannot_be_found_proves_nothing() -> None:
 
 async def test_a_crowd_asks_once_and_the_verdict_is_kept_for_a_second() -> None:
     now = 0.0
-    async with (
-        node_saying('{"ok": true, "node": "node-1", "incarnation": "i1"}') as node,
-        httpx.AsyncClient(trust_env=False) as http,
-    ):
+    alive = '{"ok": true, "node": "node-1", "incarnation": "i1"}'
+    async with node_saying(alive) as node:
+        http = httpx.Client(trust_env=False)
         probe = HttpNodeProbe(http, monotonic=lambda: now)
         lease = lease_of("node-1", "i1", port=node.port)
         assert await asyncio.gather(*(probe.verdict_on(lease) for _ in range(100))) == [Alive()] * 100
@@ -128,3 +127,19 @@ async def test_a_crowd_asks_once_and_the_verdict_is_kept_for_a_second() -> None:
         assert await probe.verdict_on(lease) == Alive()
         assert node.asked == 2
         assert await probe.verdict_on(lease_of("node-1", "i0", port=node.port)) == Dead("another incarnation answers")
+
+
+async def test_a_loop_that_is_late_does_not_take_it_for_the_node_s_silence() -> None:
+    """Two thousand members of a node that was killed kept the director so busy that each probe timed out: for half a
+    minute nobody was given another node."""
+
+    async def be_busy() -> None:
+        while True:
+            time.sleep(1.5 * ANSWER_WITHIN)  # noqa: ASYNC251 - what a loop with too much to do looks like
+            await asyncio.sleep(0)
+
+    busy = asyncio.create_task(be_busy())
+    try:
+        assert await verdict_on(free_port()) == Dead("refused")
+    finally:
+        busy.cancel()
