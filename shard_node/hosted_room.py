@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from director.contract.errors import ErrorCode, Refusal
 from director.contract.ids import UserId
 from director.contract.ownership import RoomRecord
-from persistence.contract.messages import Draft, Entry
+from persistence.contract.messages import Draft, Entry, Kind
 from persistence.contract.store import Appended, Outcome
 from shard_node.contract.events import NodeMode
 from shard_node.core.ambient import AmbientNews
@@ -101,7 +101,8 @@ class HostedRoom:
             _, on_outcome = self._pop(draft)
             on_outcome(outcome)
         if entries:
-            self.showing.show(self.room.show(entries))
+            strikes = any(entry.kind is Kind.DELETE for entry in entries)
+            self.showing.show(self.room.show(entries), strikes=strikes)
 
     def give_up(self, draft: Draft) -> None:
         """The draft was not put: nobody waits for it."""

@@ -46,8 +46,11 @@ class Showing:
         self._cost = 0.0
         self._size = 0
 
-    def show(self, frames: Sequence[Frame]) -> None:
-        """Write one batch's frames to all that have been shown everything before them."""
+    def show(self, frames: Sequence[Frame], *, strikes: bool = False) -> None:
+        """Write one batch's frames to all that have been shown everything before them. One that `strikes`, as it holds
+        a deletion, ends the former: its frames may hold the text that is gone, so who is left catches up without it."""
+        if strikes:
+            self._leave_rest()
         self.finish()
         began_at = self._cpu()
         self._batch = [(Seq(frame.from_ - 1), frame.to, event_packet("frame", frame)) for frame in frames]
@@ -66,6 +69,14 @@ class Showing:
     def stop(self) -> None:
         """Show nothing more of what has been begun: the room is no longer ours."""
         self._batch = []
+
+    def _leave_rest(self) -> None:
+        if self._batch:
+            now, to = self._now(), self._batch[-1][1]
+            for member in self._left:
+                if member.shown < to:
+                    self._members.fell_behind(member, now)
+            self._batch = []
 
     def _show_slice(self) -> None:
         if self._batch:

@@ -10,7 +10,7 @@ from shard_node.fanout.members import Member, Members
 from shard_node.fanout.packets import event_packet
 from shard_node.fanout.showing import SLICE, STUCK_AFTER, Showing
 from tests.support.connections import FakeConnection, fake_member
-from tests.support.entries import LECTURER, message, room_state
+from tests.support.entries import LECTURER, deletion, message, room_state
 from tests.support.virtual_time import in_virtual_time
 
 
@@ -258,6 +258,24 @@ async def _change_between_slices(change: Callable[[Stage], None]) -> tuple[Stage
     for _ in range(4):
         await asyncio.sleep(0)
     return it, crowd
+
+
+def has_seen_the_secret(connection: FakeConnection) -> bool:
+    """Whether the text was ever written to it."""
+    return any(b"secret" in packet.frame for packet in connection.packets)
+
+
+@in_virtual_time
+async def test_a_text_deleted_meanwhile_is_written_to_nobody_else() -> None:
+    it = Stage()
+    crowd = it.crowd(LARGE)
+    it.say(message(1, "secret"))
+    it.showing.show(it.room.show([deletion(2, 1)]), strikes=True)
+    it.showing.finish()
+    assert sum(map(has_seen_the_secret, crowd)) == SLICE
+    it.catch_up()
+    assert all(is_whole(wire, to=2) for wire in crowd)
+    assert sum(map(has_seen_the_secret, crowd)) == SLICE
 
 
 @in_virtual_time
