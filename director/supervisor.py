@@ -28,7 +28,8 @@ _LAST_LINES = 20
 class Child:
     """What to run. `ready` is asked again and again with the process' id; `address` is for people.
 
-    Children of a lower `tier` outlive those of a higher one when all are stopped.
+    Children of a lower `tier` outlive those of a higher one when all are stopped. One that was killed or failed is not
+    started again for `pause` seconds: others take its work over meanwhile, and need the processors.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Child:
     address: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
     tier: int = 1
+    pause: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,8 +199,9 @@ class Supervisor:
         lived = loop.time() - started_at
         restart = restart_of(self._backoff, deaths=deaths, lived=lived)
         status = ended.result()
-        self._on_event(Died(child, process.pid, status, lived, was_ready, restart.after, last_words))
-        return _Death(restart.after, restart.deaths)
+        after = max(restart.after, child.pause) if status != 0 else restart.after
+        self._on_event(Died(child, process.pid, status, lived, was_ready, after, last_words))
+        return _Death(after, restart.deaths)
 
     async def _wait_until_ready(self, child: Child, pid: int, started_at: float) -> None:
         while not await child.ready(pid):  # noqa: ASYNC110 (another process is asked; no event tells)

@@ -12,6 +12,8 @@ from director.held_port import HOST
 from director.supervisor import Child
 
 _READY_TIMEOUT = 2.0
+_NODE_PAUSE = 3.0
+"""Longer than the members of a dead node take to come back to the others."""
 
 
 def node_port(director_port: int, number: int) -> int:
@@ -56,10 +58,18 @@ class FleetPlan:
             "HALL_NODE_URL": url,
             "HALL_NODE_PROBE_URL": url,
         }
-        return self._child(client, f"node-{number}", "shard_node.app", port, settings)
+        pause = _NODE_PAUSE if self.nodes > 1 else 0.0
+        return self._child(client, f"node-{number}", "shard_node.app", port, settings, pause=pause)
 
     def _child(
-        self, client: httpx.AsyncClient, name: str, module: str, port: int, settings: Mapping[str, str]
+        self,
+        client: httpx.AsyncClient,
+        name: str,
+        module: str,
+        port: int,
+        settings: Mapping[str, str],
+        *,
+        pause: float = 0.0,
     ) -> Child:
         url = f"http://{HOST}:{port}"
 
@@ -78,4 +88,4 @@ class FleetPlan:
             "HALL_DIRECTOR_HOST": HOST,
             "HALL_DIRECTOR_URL": self.director_url,
         }
-        return Child(name, (sys.executable, "-m", module), ready, url, env={**shared, **settings})
+        return Child(name, (sys.executable, "-m", module), ready, url, env={**shared, **settings}, pause=pause)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -115,6 +116,20 @@ async def test_a_child_that_dies_again_and_again_waits_longer_each_time(tmp_path
     assert [death.restart_after for death in deaths[:5]] == [0.01, 0.02, 0.04, 0.05, 0.05]
     assert all(death.status == 1 and not death.was_ready for death in deaths)
     assert deaths[0].last_words == ("no such setting",)
+
+
+async def test_a_child_that_was_killed_leaves_others_the_time_to_take_over_and_one_that_ended_does_not(
+    tmp_path: Path,
+) -> None:
+    async with supervising(tmp_path) as (supervisor, seen):
+        supervisor.start(replace(child_of(seen, "killed"), pause=0.5))
+        supervisor.start(replace(child_of(seen, "ended", "import sys; sys.stdin.read()"), pause=0.5))
+        await seen.until_ready("killed")
+        os.kill(seen.pid_of("killed"), signal.SIGKILL)
+        await seen.until(lambda: bool(seen.of(Died, "killed") and seen.of(Died, "ended")))
+        assert seen.of(Died, "killed")[0].restart_after == 0.5
+        assert seen.of(Died, "ended")[0].restart_after == QUICK.first
+        await seen.until_ready("killed", times=2)
 
 
 async def test_stop_ends_the_children_in_order(tmp_path: Path) -> None:
