@@ -9,6 +9,7 @@ import gc
 import logging
 import secrets
 import signal
+import socket
 import time
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ from shard_node.contract.events import MAX_PAYLOAD_BYTES
 from shard_node.core.admission import Budgets
 from shard_node.core.lag import LagProbe
 from shard_node.fanout.door import Sessions, door_to
+from shard_node.fanout.entrance import open_entrances
 from shard_node.fanout.server import HallServer
 from shard_node.fanout.transport import FindableWebSocketProtocol
 from shard_node.gateway import RoomGateway
@@ -228,7 +230,12 @@ class _Lesson:
 
 
 class _Listener(uvicorn.Server):
-    """uvicorn without its own signal handlers: they would close the sockets before a word was said."""
+    """uvicorn without its own signal handlers: they would close the sockets before a word was said. It accepts by our
+    own entrance."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        open_entrances(self, lambda error: _log.error("connections_exhausted", why=str(error)))
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -7,7 +7,10 @@ more entries share a frame (design, section 4).
 from shard_node.contract.events import NodeMode
 
 SHARE = 1 / 8
-"""Of the processor's time, what showing one room's frames may take."""
+"""Of the processor's time, what showing one room's frames should take."""
+
+MOST_SHARE = 0.6
+"""What it may take where even the longest pace is too short for that: then the pace is stretched, up to a calm one."""
 
 MIN_PACE = 0.02
 MAX_PACE = 0.25
@@ -41,4 +44,5 @@ class Pace:
         least = BATCHED_PACE if mode is NodeMode.BATCHED else MIN_PACE
         if not self._members:
             return least
-        return min(MAX_PACE, max(least, self._seconds / self._members * members / SHARE))
+        cost = self._seconds / self._members * members
+        return max(min(MAX_PACE, max(least, cost / SHARE)), min(CALM_PACE, cost / MOST_SHARE))

@@ -30,6 +30,12 @@ def test_it_stays_between_20_and_250_ms() -> None:
     assert pace_after((0.15, 20_000)).seconds_for(20_000, NORMAL) == 0.25
 
 
+def test_a_room_whose_one_frame_takes_longer_than_that_is_given_longer_up_to_a_second() -> None:
+    assert pace_after((0.27, 20_000)).seconds_for(20_000, NORMAL) == pytest.approx(0.45)
+    assert pace_after((0.27, 20_000)).seconds_for(20_000, BATCHED) == pytest.approx(0.45)
+    assert pace_after((0.9, 20_000)).seconds_for(20_000, NORMAL) == 1.0
+
+
 def test_it_follows_the_rooms_size_at_once() -> None:
     it = pace_after(*[(0.15, 20_000)] * 5)
     assert it.seconds_for(1_000, NORMAL) == pytest.approx(0.06)

@@ -429,3 +429,30 @@ def test_packets_are_decoded_alike_by_stock_and_by_us(text: str, read: tuple[Any
     for packet in (stock, ours):
         assert (packet.packet_type, packet.namespace, packet.id, packet.data) == read
     assert (sio_packet.CONNECT, sio_packet.DISCONNECT, sio_packet.EVENT, sio_packet.BINARY_EVENT) == (0, 1, 2, 5)
+
+
+# the entrance (fanout/entrance.py)
+
+
+def test_asyncios_selector_loop_makes_a_transport_of_an_accepted_socket() -> None:
+    make = asyncio.SelectorEventLoop._make_socket_transport
+    assert parameters_of(make) == ["sock", "protocol", "waiter", "extra", "server"]
+    assert source_has(make, "_SelectorSocketTransport(self, sock, protocol, waiter,", "extra, server)")
+
+
+async def test_a_listening_socket_of_asyncios_server_is_read_by_whoever_reads_it_and_closed_by_the_server() -> None:
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0)
+    (listening,) = server.sockets
+    assert listening._sock.fileno() == listening.fileno()
+    assert loop.remove_reader(listening.fileno()), "the server has read it"
+    loop.add_reader(listening.fileno(), lambda: None)
+    server.close()
+    assert listening._sock.fileno() == -1
+
+
+def test_uvicorns_server_has_its_servers_and_makes_protocols_as_we_do() -> None:
+    assert source_has(
+        uvicorn.Server.startup, "config.http_protocol_class(", "server_state=", "app_state=self.lifespan.state"
+    )
+    assert source_has(uvicorn.Server.startup, "self.servers = [server]", "self.started = True")
