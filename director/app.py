@@ -6,6 +6,7 @@
 import asyncio
 import secrets
 import signal
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -23,6 +24,7 @@ from director.admin import admin_routes, operators_of
 from director.answers import answer_errors
 from director.contract.clock import FleetClock
 from director.coroner import Coroner
+from director.entrance import open_entrances
 from director.failover_redis import RedisVerdicts
 from director.fleet_feed import FleetFeed
 from director.fleet_view import FleetView
@@ -156,9 +158,14 @@ def build_app(settings: DirectorSettings, *, web: Path = WEB, on_crash: Callable
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its own handling of signals, which ends the process by the signal once more."""
+    """uvicorn without its own handling of signals, which ends the process by the signal once more. It accepts by our
+    own entrance."""
 
     has_crashed = False
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        open_entrances(self, lambda error: log.error("connections_exhausted", why=str(error)))
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

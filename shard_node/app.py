@@ -26,6 +26,7 @@ from director.contract.clock import FleetClock
 from director.contract.errors import ErrorCode
 from director.contract.ids import Incarnation, LogId, NodeName, new_incarnation
 from director.contract.lease import NodeLease
+from director.entrance import open_entrances
 from director.leases_redis import RedisNodeLeases
 from director.logs import set_up_logs
 from director.ownership_redis import RedisRoomOwners
@@ -38,7 +39,6 @@ from shard_node.contract.events import MAX_PAYLOAD_BYTES
 from shard_node.core.admission import Budgets
 from shard_node.core.lag import LagProbe
 from shard_node.fanout.door import Sessions, door_to
-from shard_node.fanout.entrance import open_entrances
 from shard_node.fanout.server import HallServer
 from shard_node.fanout.transport import FindableWebSocketProtocol
 from shard_node.gateway import RoomGateway

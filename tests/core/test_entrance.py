@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from shard_node.fanout.entrance import PER_TURN, Entrance
+from director.entrance import PER_TURN, Entrance
 
 
 class Visitor(asyncio.Protocol):

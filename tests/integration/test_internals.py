@@ -431,7 +431,7 @@ def test_packets_are_decoded_alike_by_stock_and_by_us(text: str, read: tuple[Any
     assert (sio_packet.CONNECT, sio_packet.DISCONNECT, sio_packet.EVENT, sio_packet.BINARY_EVENT) == (0, 1, 2, 5)
 
 
-# the entrance (fanout/entrance.py)
+# the entrance (director/entrance.py)
 
 
 def test_asyncios_selector_loop_makes_a_transport_of_an_accepted_socket() -> None:
