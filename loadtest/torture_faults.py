@@ -12,6 +12,7 @@ from typing import Protocol
 from director.contract.ids import NodeName
 from loadtest.core.fault_plan import ALL_DIRECTORS, REDIS, Fault, FaultKind, Manner
 from loadtest.fault_proxy import FaultProxy
+from loadtest.operator_acts import DrainNode, MoveRoom, RestartNode
 from loadtest.torture_ground import Ground, NotToday, StoreServer
 
 SLOW_LATENCY = 0.3
@@ -261,6 +262,9 @@ ACTS: Mapping[FaultKind, Callable[[Ground, Fault], Act]] = {
     FaultKind.STORE_KILL: KillStore,
     FaultKind.DISK_FULL: FillDisk,
     FaultKind.CLOCK_STEP: StepClock,
+    FaultKind.MOVE: MoveRoom,
+    FaultKind.DRAIN: DrainNode,
+    FaultKind.RESTART: RestartNode,
 }
 
 

@@ -3,9 +3,9 @@
 NotToday   the fault cannot be had here, or met nobody; it is reported as left out
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from director.contract.ids import NodeName
 from loadtest.fault_proxy import FaultProxy
@@ -89,4 +89,9 @@ class Ground(Protocol):
 
     async def end_redis_failover(self) -> None:
         """Let the former master wake."""
+        ...
+
+    async def operate(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Any:
+        """Ask a director for something as an operator; what it answers. Raises NotToday where it refuses, and where
+        none answers within a second or two."""
         ...

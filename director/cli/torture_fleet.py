@@ -10,7 +10,9 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import httpx
@@ -21,6 +23,7 @@ from director.contract.ids import NodeName
 from director.core.backoff import Backoff
 from director.held_port import HOST, HeldPort
 from director.lock_watch import ForeignHolder, KilledHolder, LockWatch
+from director.shared_secret import ADMIN_TOKEN, shared_secret
 from director.supervisor import Child, Died, Event, Ready, Started, Stopped, Supervisor
 from loadtest.core.fault_plan import FaultKind
 from loadtest.fault_proxy import FaultProxy
@@ -173,6 +176,18 @@ class TortureFleet:
     async def end_redis_failover(self) -> None:
         await self._redis.end_failover(lambda name: self._signal(name, signal.SIGCONT))
 
+    async def operate(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Any:
+        assert self._http is not None
+        token = shared_secret(self._folder, ADMIN_TOKEN)
+        url, headers = f"{self.director_url}{path}", {"Authorization": f"Bearer {token}"}
+        try:
+            answer = await self._http.request(method, url, headers=headers, json=body, timeout=_READY_TIMEOUT)
+        except httpx.TransportError as error:
+            raise NotToday(f"no director answered: {error!r}") from error
+        if answer.status_code != httpx.codes.OK:
+            raise NotToday(answer.text)
+        return answer.json()
+
     # --- its processes
 
     def _signal(self, name: str, number: signal.Signals) -> None:
@@ -225,7 +240,8 @@ class TortureFleet:
             "HALL_STORE_URL": self._store_url_of(node),
             "HALL_TEST_CLOCK": str(self._clock_of(node)),
         }
-        return self._child(node, "shard_node.app", settings)
+        # on SIGTERM a node gives its rooms away first: where all end there is nobody to take them
+        return replace(self._child(node, "shard_node.app", settings), end_signal=signal.SIGINT)
 
     def _store_url_of(self, node: NodeName) -> str:
         way = self._to_store.get(node)

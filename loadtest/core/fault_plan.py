@@ -16,7 +16,7 @@ _LONG_ENOUGH = 4.0
 
 
 class FaultKind(StrEnum):
-    """What can be broken."""
+    """What can be broken, and what operators do meanwhile: the last three should be noticed by nobody."""
 
     KILL = "kill"
     FREEZE = "freeze"
@@ -36,6 +36,9 @@ class FaultKind(StrEnum):
     STORE_KILL = "store-kill"
     DISK_FULL = "disk-full"
     CLOCK_STEP = "clock-step"
+    MOVE = "move"
+    DRAIN = "drain"
+    RESTART = "restart"
 
 
 ALL_KINDS = tuple(FaultKind)
@@ -55,6 +58,9 @@ ON_A_NODE = frozenset(
         FaultKind.CUT_CLIENTS,
         FaultKind.VANISH,
         FaultKind.CLOCK_STEP,
+        FaultKind.MOVE,
+        FaultKind.DRAIN,
+        FaultKind.RESTART,
     }
 )
 REDIS, STORE, ALL_DIRECTORS = "redis", "store", "directors"
@@ -102,6 +108,7 @@ _LASTS: dict[FaultKind, tuple[float, float]] = {
     FaultKind.STORE_KILL: (3.0, 8.0),
     FaultKind.DISK_FULL: (4.0, 8.0),
     FaultKind.CLOCK_STEP: (6.0, 10.0),
+    FaultKind.DRAIN: (8.0, 15.0),
 }
 
 

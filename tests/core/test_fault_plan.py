@@ -69,6 +69,8 @@ def test_faults_last_as_long_as_they_should_and_hit_what_they_can(seed: int) -> 
                 assert 10.0 <= lasts <= LONGEST
             case FaultKind.KILL | FaultKind.REDIS_KILL | FaultKind.REDIS_WIPE | FaultKind.DIRECTOR_KILL:
                 assert lasts == 0.0
+            case FaultKind.MOVE | FaultKind.RESTART:
+                assert lasts == 0.0
             case _ if fault.manner is Manner.RESET:
                 assert lasts == 0.0
             case FaultKind.VANISH:
