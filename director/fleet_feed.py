@@ -1,4 +1,4 @@
-"""What keeps the FleetView up to date: the notices, a read of all leases each second, snapshots where needed."""
+"""What keeps the FleetView up to date: notices, a read of all leases each second, rooms and orders where needed."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,6 +11,7 @@ from director.contract.clock import FleetClock
 from director.contract.errors import ControlPathUnavailable
 from director.contract.ids import NodeName
 from director.contract.lease import LeaseTimings, NodeLeases
+from director.contract.orders import Orders
 from director.contract.ownership import Interrupted, NodeGone, Notice, RoomOwners
 from director.fleet_view import FleetView
 
@@ -26,7 +27,7 @@ class FleetFeed:
     """Two loops for the process's TaskGroup, `follow` and `poll`; both outlive any outage of Redis.
 
     A node whose LeaseTimings differ from the director's own `timings` is named in the log. `on_death` is called when
-    the notices tell of one.
+    the notices tell of one, `on_notice` with every notice when the view has heard it.
     """
 
     def __init__(
@@ -34,24 +35,33 @@ class FleetFeed:
         view: FleetView,
         owners: RoomOwners,
         leases: NodeLeases,
+        orders: Orders,
         fleet_clock: FleetClock,
         *,
         monotonic: Callable[[], float],
         timings: LeaseTimings,
         on_death: Callable[[], None] = lambda: None,
+        on_notice: Callable[[Notice | Interrupted], None] = lambda notice: None,
     ) -> None:
         self._view = view
         self._owners = owners
         self._leases = leases
+        self._orders = orders
         self._fleet_clock = fleet_clock
         self._monotonic = monotonic
         self._timings = timings
         self._on_death = on_death
+        self._on_notice = on_notice
         self._told: set[NodeName] = set()
         # While a snapshot is read no notice is applied: those after its number must come on top of it.
         self._turn = asyncio.Lock()
         self._is_answered: bool | None = None
         self._answered_at: float | None = None
+
+    @property
+    def redis_age(self) -> float:
+        """Seconds since Redis last answered a read of the leases; infinite before the first."""
+        return float("inf") if self._answered_at is None else self._monotonic() - self._answered_at
 
     async def follow(self) -> None:
         """Apply notices for ever."""
@@ -61,6 +71,7 @@ class FleetFeed:
                 async with self._turn:
                     self._view.hear(notice, now=self._monotonic())
                     await self._reload()
+                self._on_notice(notice)
                 if isinstance(notice, NodeGone):
                     self._on_death()
 
@@ -77,10 +88,12 @@ class FleetFeed:
             read = await self._leases.live_nodes()
         except ControlPathUnavailable as error:
             self._note_answered(False, why=str(error))
+            self._note_time()
             return False
         self._note_answered(True)
         self._settle_after_silence()
         self._fleet_clock.take(read.server_at_ms, sent_at=sent_at, received_at=self._monotonic())
+        self._note_time()
         self._view.read_leases(read, sent_at=sent_at, known_number=known_number)
         self._compare_timings()
         async with self._turn:
@@ -95,16 +108,30 @@ class FleetFeed:
             self._view.settle(until=now + self._timings.settle)
         self._answered_at = now
 
+    def _note_time(self) -> None:
+        """Announced lectures begin and end though Redis be away."""
+        if self._fleet_clock.is_set:
+            self._view.note_time(self._fleet_clock.now_ms(self._monotonic()))
+
     async def _reload(self) -> None:
-        if not self._view.needs_snapshot:
-            return
+        """Read what is needed, once. What could not be read is still needed when this is called again."""
         try:
-            snapshot = await self._owners.snapshot()
+            if self._view.needs_snapshot:
+                await self._read_rooms()
+            if self._view.needs_orders:
+                await self._read_orders()
         except ControlPathUnavailable as error:
             self._note_answered(False, why=str(error))
-            return
+
+    async def _read_rooms(self) -> None:
+        snapshot = await self._owners.snapshot()
         self._view.load(snapshot)
         log.info("map_loaded", rooms=len(snapshot.rooms), generation=snapshot.generation, number=snapshot.number)
+
+    async def _read_orders(self) -> None:
+        book = await self._orders.orders()
+        self._view.take_orders(book)
+        log.info("orders_read", orders=len(book.orders), generation=book.generation, number=book.number)
 
     def _note_answered(self, is_answered: bool, *, why: str = "") -> None:
         if is_answered is self._is_answered:

@@ -1,18 +1,23 @@
 """The hall in memory: what Redis holds, for tests and for a process that is a whole fleet by itself.
 
-Twin of the keys and scripts in lua/; `ownership_memory` and `leases_memory` are the ports on it. Nothing here awaits,
+Twin of the keys and scripts in lua/; the modules that end in `_memory` are the ports on it. Nothing here awaits,
 so each method is atomic as a script is.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from director.contract.errors import ControlPathUnavailable
 from director.contract.ids import Epoch, Incarnation, NodeName, RoomId
 from director.contract.lease import NodeLease
+from director.contract.operations import Operation
+from director.contract.orders import Order
 from director.contract.ownership import Interrupted, MembersCounted, NodeGone, Notice, RoomRecord
+from director.past_memory import PastMoves
+
+NO_EPOCH = Epoch(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +29,28 @@ class HeldLease:
 
 
 @dataclass(frozen=True, slots=True)
-class SavedHall:
-    """What a replica of a hall has, at a moment."""
+class ToldOperation:
+    """An operation as it was told last, when by the server's clock, and whether somebody wants it cancelled."""
 
-    number: int
-    epoch: Epoch
-    rooms: dict[RoomId, RoomRecord]
-    leases: dict[NodeName, HeldLease]
-    known: dict[NodeName, NodeLease]
-    dead: dict[tuple[NodeName, Incarnation], str]
+    operation: Operation
+    heard_at_ms: int
+    is_unwanted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SavedHall:
+    """What a replica of a hall has, at a moment. `has_orders` tells whether there have ever been any."""
+
+    number: int = 0
+    epoch: Epoch = NO_EPOCH
+    rooms: dict[RoomId, RoomRecord] = field(default_factory=dict)
+    leases: dict[NodeName, HeldLease] = field(default_factory=dict)
+    known: dict[NodeName, NodeLease] = field(default_factory=dict)
+    dead: dict[tuple[NodeName, Incarnation], str] = field(default_factory=dict)
+    past: PastMoves = field(default_factory=PastMoves)
+    orders: dict[str, Order] = field(default_factory=dict)
+    has_orders: bool = False
+    operations: dict[str, ToldOperation] = field(default_factory=dict)
 
 
 class MemoryHall:
@@ -53,7 +71,7 @@ class MemoryHall:
         self._life = 0
         self.is_silent = False
         self.is_mute = False
-        self._begin(SavedHall(0, Epoch(0), {}, {}, {}, {}))
+        self._begin(SavedHall())
 
     def _begin(self, saved: SavedHall) -> None:
         self._life += 1
@@ -63,6 +81,11 @@ class MemoryHall:
         self.rooms: dict[RoomId, RoomRecord] = dict(saved.rooms)
         self.known: dict[NodeName, NodeLease] = dict(saved.known)
         self.dead: dict[tuple[NodeName, Incarnation], str] = dict(saved.dead)
+        self.past = saved.past.copy()
+        self.orders: dict[str, Order] = dict(saved.orders)
+        self.has_orders = saved.has_orders
+        # in the order in which they were told of, so that those that are over come first
+        self.operations: dict[str, ToldOperation] = dict(saved.operations)
         self.verdicts: list[float] = []
         self.resumed_until = float("-inf")
         self.steward: tuple[str, float] = ("", float("-inf"))
@@ -72,13 +95,22 @@ class MemoryHall:
 
     def wipe(self) -> None:
         """Lose everything and begin another generation, as a Redis that was started anew; listeners are interrupted."""
-        self._begin(SavedHall(0, Epoch(0), {}, {}, {}, {}))
+        self._begin(SavedHall())
         self.interrupt()
 
     def save(self) -> SavedHall:
         """What a replica would have now."""
         return SavedHall(
-            self.number, self.epoch, dict(self.rooms), dict(self._leases), dict(self.known), dict(self.dead)
+            self.number,
+            self.epoch,
+            dict(self.rooms),
+            dict(self._leases),
+            dict(self.known),
+            dict(self.dead),
+            self.past.copy(),
+            dict(self.orders),
+            self.has_orders,
+            dict(self.operations),
         )
 
     def fail_over(self, saved: SavedHall) -> None:

@@ -10,21 +10,17 @@ from director.contract.ownership import (
     Interrupted,
     Notice,
     Outrun,
-    RoomChanged,
     RoomGone,
     RoomRecord,
     Settling,
     Snapshot,
     Unfit,
 )
-from director.memory_hall import MemoryHall
+from director.moves_memory import MemoryMoves, aimless, identity_of
 
 
-class MemoryRoomOwners:
+class MemoryRoomOwners(MemoryMoves):
     """RoomOwners over a MemoryHall."""
-
-    def __init__(self, hall: MemoryHall) -> None:
-        self.hall = hall
 
     async def claim(
         self, room: RoomId, *, node: NodeName, incarnation: Incarnation, replacing: RoomRecord | None, why: str
@@ -32,7 +28,7 @@ class MemoryRoomOwners:
         hall = self.hall
         hall.answer()
         standing = hall.rooms.get(room)
-        if _identity_of(standing) != _identity_of(replacing):
+        if identity_of(standing) != identity_of(replacing):
             return Outrun(standing)
         if standing is not None and (standing.owner, standing.incarnation) not in hall.dead:
             return Outrun(standing)
@@ -40,18 +36,7 @@ class MemoryRoomOwners:
             return Settling(hall.settles_in)
         if not hall.holds(node, incarnation):
             return Unfit()
-        number = hall.next_number()
-        record = RoomRecord(
-            room,
-            node,
-            incarnation,
-            hall.next_epoch(),
-            why,
-            number,
-            peak=standing.peak if standing else 0,
-            moves=standing.moves + 1 if standing else 0,
-        )
-        return self._write(record, replaced=standing is not None)
+        return self._give(room, standing, node, incarnation, why)
 
     async def renew_claim(
         self, room: RoomId, *, node: NodeName, incarnation: Incarnation, epoch: Epoch, floor: Epoch
@@ -59,12 +44,10 @@ class MemoryRoomOwners:
         hall = self.hall
         hall.answer()
         standing = hall.rooms.get(room)
-        if standing is None or _identity_of(standing) != (node, incarnation, epoch):
+        if standing is None or identity_of(standing) != (node, incarnation, epoch):
             return Outrun(standing)
         hall.raise_epoch(floor)
-        return self._write(
-            msgspec.structs.replace(standing, epoch=hall.next_epoch(), version=hall.next_number()), replaced=False
-        )
+        return Claimed(self._touch(msgspec.structs.replace(standing, epoch=hall.next_epoch())))
 
     async def assert_owned(self, records: Sequence[RoomRecord]) -> Sequence[Claimed | Outrun]:
         self.hall.answer()
@@ -74,22 +57,16 @@ class MemoryRoomOwners:
         hall = self.hall
         hall.raise_epoch(record.epoch)
         standing = hall.rooms.get(record.room)
-        if standing is not None and _identity_of(standing) == _identity_of(record):
+        if standing is not None and identity_of(standing) == identity_of(record):
             return Claimed(standing)
         if standing is not None and standing.epoch >= record.epoch:
             return Outrun(standing)
-        return self._write(msgspec.structs.replace(record, version=hall.next_number()), replaced=False)
-
-    def _write(self, record: RoomRecord, *, replaced: bool) -> Claimed:
-        hall = self.hall
-        hall.rooms[record.room] = record
-        hall.publish(RoomChanged(hall.generation, hall.number, record, replaced))
-        return Claimed(record)
+        return Claimed(self._touch(aimless(record)))
 
     async def release(self, room: RoomId, *, node: NodeName, incarnation: Incarnation, epoch: Epoch) -> bool:
         hall = self.hall
         hall.answer()
-        if _identity_of(hall.rooms.get(room)) != (node, incarnation, epoch):
+        if identity_of(hall.rooms.get(room)) != (node, incarnation, epoch):
             return False
         del hall.rooms[room]
         hall.publish(RoomGone(hall.generation, hall.next_number(), room))
@@ -105,7 +82,3 @@ class MemoryRoomOwners:
 
     def notices(self) -> AsyncIterator[Notice | Interrupted]:
         return self.hall.notices()
-
-
-def _identity_of(record: RoomRecord | None) -> tuple[NodeName, Incarnation, Epoch] | None:
-    return None if record is None else (record.owner, record.incarnation, record.epoch)

@@ -10,44 +10,42 @@ from redis.asyncio.client import PubSub
 from director.contract.errors import ControlPathUnavailable
 from director.contract.ids import Epoch, Incarnation, NodeName, RoomId
 from director.contract.ownership import Claimed, Interrupted, Notice, Outrun, RoomRecord, Settling, Snapshot, Unfit
-from director.redis_client import META, ROOMS, HallRedis, heeding_cancellation, node_key, room_key
+from director.moves_redis import RedisMoves
+from director.records_redis import FIELDS, claimed_or_outrun, identity_of, record_of
+from director.redis_client import META, ROOMS, heeding_cancellation, node_key, past_key, room_key
 
-_FIELDS = ("owner", "incarnation", "epoch", "why", "version", "members", "peak", "moves")
 _PAGE = 500
 _ASSERTED_AT_ONCE = 32
 _PING_AFTER = 2.0
 _FIRST_PAUSE = 0.05
 _MAX_PAUSE = 1.0
 
-_record_decoder = msgspec.json.Decoder(RoomRecord)
 _notice_decoder: msgspec.json.Decoder[Notice] = msgspec.json.Decoder(Notice)
 
 
-class RedisRoomOwners:
+class RedisRoomOwners(RedisMoves):
     """RoomOwners over one HallRedis."""
-
-    def __init__(self, hall: HallRedis) -> None:
-        self._hall = hall
 
     async def claim(
         self, room: RoomId, *, node: NodeName, incarnation: Incarnation, replacing: RoomRecord | None, why: str
     ) -> Claimed | Outrun | Unfit | Settling:
         args: list[str | int] = [room, node, incarnation, why]
-        args += ["", "", ""] if replacing is None else _identity_of(replacing)
-        outcome, answer = await self._hall.run("room_claim", [room_key(room), ROOMS, node_key(node)], args)
+        args += ["", "", ""] if replacing is None else identity_of(replacing)
+        keys = [room_key(room), ROOMS, node_key(node), past_key(room)]
+        outcome, answer = await self._hall.run("room_claim", keys, args)
         match outcome:
             case "unfit":
                 return Unfit()
             case "settling":
                 return Settling(int(answer) / 1000)
             case _:
-                return _claimed_or_outrun(outcome, answer)
+                return claimed_or_outrun(outcome, answer)
 
     async def renew_claim(
         self, room: RoomId, *, node: NodeName, incarnation: Incarnation, epoch: Epoch, floor: Epoch
     ) -> Claimed | Outrun:
         args: list[str | int] = [room, node, incarnation, epoch, floor]
-        return _claimed_or_outrun(*await self._hall.run("room_renew_claim", [room_key(room)], args))
+        return claimed_or_outrun(*await self._hall.run("room_renew_claim", [room_key(room)], args))
 
     async def assert_owned(self, records: Sequence[RoomRecord]) -> Sequence[Claimed | Outrun]:
         answers: list[Claimed | Outrun] = []
@@ -57,9 +55,9 @@ class RedisRoomOwners:
         return answers
 
     async def _assert_one(self, record: RoomRecord) -> Claimed | Outrun:
-        args: list[str | int] = [record.room, *_identity_of(record)]
+        args: list[str | int] = [record.room, *identity_of(record)]
         args += [record.why, record.members, record.peak, record.moves]
-        return _claimed_or_outrun(*await self._hall.run("room_assert", [room_key(record.room), ROOMS], args))
+        return claimed_or_outrun(*await self._hall.run("room_assert", [room_key(record.room), ROOMS], args))
 
     async def release(self, room: RoomId, *, node: NodeName, incarnation: Incarnation, epoch: Epoch) -> bool:
         args: list[str | int] = [room, node, incarnation, epoch]
@@ -85,9 +83,9 @@ class RedisRoomOwners:
         async with self._hall.asked() as redis:
             pipeline = redis.pipeline(transaction=False)
             for room in rooms:
-                pipeline.hmget(room_key(room), _FIELDS)
+                pipeline.hmget(room_key(room), FIELDS)
             answers = await pipeline.execute()
-        return [_record_of(room, fields) for room, fields in zip(rooms, answers, strict=True)]
+        return [record_of(room, fields) for room, fields in zip(rooms, answers, strict=True)]
 
     async def notices(self) -> AsyncIterator[Notice | Interrupted]:
         pause = _FIRST_PAUSE
@@ -121,20 +119,3 @@ async def _next_notice(pubsub: PubSub) -> Notice:
         if message["type"] == "message":
             with suppress(msgspec.DecodeError):
                 return _notice_decoder.decode(message["data"])
-
-
-def _identity_of(record: RoomRecord) -> list[str | int]:
-    return [record.owner, record.incarnation, record.epoch]
-
-
-def _claimed_or_outrun(outcome: str, record: str) -> Claimed | Outrun:
-    standing = _record_decoder.decode(record) if record else None
-    if outcome == "claimed" and standing is not None:
-        return Claimed(standing)
-    return Outrun(standing)
-
-
-def _record_of(room: RoomId, fields: Sequence[str | None]) -> RoomRecord | None:
-    if fields[0] is None:
-        return None
-    return msgspec.convert(dict(zip(_FIELDS, fields, strict=True)) | {"room": room}, RoomRecord, strict=False)

@@ -26,6 +26,8 @@ META = "{hall}:meta"
 ROOMS = "{hall}:rooms"
 VERDICTS = "{hall}:verdicts"
 STEWARD = "{hall}:steward"
+ORDERS = "{hall}:orders"
+OPERATIONS = "{hall}:operations"
 CHANNEL = "{hall}:notices"
 
 _LUA = Path(__file__).with_name("lua")
@@ -35,6 +37,14 @@ _OUT_OF_SERVICE = frozenset({"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MI
 
 def room_key(room: RoomId) -> str:
     return "{hall}:room:" + room
+
+
+def past_key(room: RoomId) -> str:
+    return "{hall}:past:" + room
+
+
+def operation_key(name: str) -> str:
+    return "{hall}:operation:" + name
 
 
 def node_key(node: NodeName) -> str:

@@ -56,7 +56,7 @@ class NodeLease(msgspec.Struct, frozen=True):
 
     `url` is the origin that clients use, `path` the Socket.IO path with its slashes, `probe_url` the node's own
     origin for the director's probes (`GET {probe_url}/healthz` answers `{"ok": true, "node", "incarnation"}`);
-    `store_ok` tells whether its openings at the store succeed.
+    `store_ok` tells whether its openings at the store succeed; `joins_per_second` is the rate at which it admits.
     """
 
     node: NodeName
@@ -69,6 +69,7 @@ class NodeLease(msgspec.Struct, frozen=True):
     members: int = 0
     rooms: int = 0
     store_ok: bool = True
+    joins_per_second: float = 1_000.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,10 @@ from director.contract.lease import NodeLease
 
 
 class RoomRecord(msgspec.Struct, frozen=True):
-    """Who should own a room and why. `version` numbers the change that wrote it; `peak` is the most members seen."""
+    """Who should own a room and why. `version` numbers the change that wrote it; `peak` is the most members seen.
+
+    While the owner is asked to move the room, `target` is where to, and `is_warm` tells that the target is ready for
+    it. Until it has handed the room over the owner owns it as before."""
 
     room: RoomId
     owner: NodeName
@@ -26,6 +29,20 @@ class RoomRecord(msgspec.Struct, frozen=True):
     members: int = 0
     peak: int = 0
     moves: int = 0
+    target: NodeName | None = None
+    target_incarnation: Incarnation | None = None
+    target_why: str = ""
+    is_warm: bool = False
+
+
+class PastMove(msgspec.Struct, frozen=True):
+    """A change of owner as it was recorded: the room's first owner has no `source`. `at_ms` is Redis' Unix time."""
+
+    at_ms: int
+    source: NodeName | None
+    target: NodeName
+    epoch: Epoch
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +60,13 @@ class Outrun:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """The record stands as it was asked for; its owner is the same, and so is its epoch."""
+
+    record: RoomRecord
+
+
+@dataclass(frozen=True, slots=True)
 class Unfit:
     """The node that was to own the room holds no lease with that incarnation."""
 
@@ -55,7 +79,8 @@ class Settling:
 
 
 class RoomChanged(msgspec.Struct, frozen=True, tag="room"):
-    """A room has a new record. `replaced` tells its new owner to open it at once."""
+    """A room has a new record. `replaced` tells its new owner to open it at once. A record with a `target` asks the
+    target to get ready, and the owner, once `is_warm`, to hand the room over."""
 
     generation: str
     number: int
@@ -91,6 +116,13 @@ class NodeGone(msgspec.Struct, frozen=True, tag="node_gone"):
     why: str
 
 
+class OrdersChanged(msgspec.Struct, frozen=True, tag="orders"):
+    """The operators' orders have changed: read them anew (`Orders.orders`)."""
+
+    generation: str
+    number: int
+
+
 class MembersCounted(msgspec.Struct, frozen=True, tag="members"):
     """Members of rooms, as their node counts them; without a number: the newest is good enough."""
 
@@ -98,7 +130,7 @@ class MembersCounted(msgspec.Struct, frozen=True, tag="members"):
     members: dict[RoomId, int]
 
 
-Notice = RoomChanged | RoomGone | NodeChanged | NodeGone | MembersCounted
+Notice = RoomChanged | RoomGone | NodeChanged | NodeGone | OrdersChanged | MembersCounted
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +174,38 @@ class RoomOwners(Protocol):
 
     async def release(self, room: RoomId, *, node: NodeName, incarnation: Incarnation, epoch: Epoch) -> bool:
         """Remove the record if it is exactly this one; idempotent, answers whether it did."""
+        ...
+
+    async def ask_move(
+        self, record: RoomRecord, *, to: NodeName, incarnation: Incarnation, why: str
+    ) -> Asked | Outrun | Unfit:
+        """Ask the owner of `record` to move the room to `to`: sets the target, if (owner, incarnation, epoch) still
+        stand and no other target does. Unfit if `to` holds no lease with that incarnation, or owns the room."""
+        ...
+
+    async def note_warm(self, record: RoomRecord) -> Asked | Outrun:
+        """For the target of `record`: it is ready to take the room over."""
+        ...
+
+    async def cancel_move(self, record: RoomRecord) -> Asked | Outrun:
+        """Take the target away, if (owner, incarnation, epoch) still stand and the target is that of `record`;
+        idempotent. What has been handed over stays so."""
+        ...
+
+    async def hand_over(self, record: RoomRecord) -> Claimed | Outrun | Unfit:
+        """For the owner: make the target the owner with the next epoch, if owner, epoch and target of `record` still
+        stand. Unfit if the target has lost its lease: the room stays, without a target. Its notice says `replaced`.
+        After ControlPathUnavailable it may have happened: `room_record` says."""
+        ...
+
+    async def take_back(self, record: RoomRecord, *, node: NodeName, incarnation: Incarnation) -> Claimed | Outrun:
+        """For the former owner, where the new one does not open the room: make `node` the owner again with the next
+        epoch, if (owner, incarnation, epoch) are still those of `record`. Whatever the new owner does meanwhile, the
+        store judges. Outrun also if `node` holds no lease with that incarnation."""
+        ...
+
+    async def past_moves(self, room: RoomId) -> Sequence[PastMove]:
+        """The latest changes of owner, 20 at most, the newest first; kept for a day after the last one."""
         ...
 
     async def room_record(self, room: RoomId) -> RoomRecord | None:

@@ -7,7 +7,7 @@ from typing import Literal
 from director.contract.ids import NodeName, RoomId
 from director.contract.lease import NodeState
 from director.contract.ownership import RoomRecord
-from director.core.placement import room_load
+from director.core.placement import BOUND, room_load
 
 # What a node admits before it has measured its own rate, and what a move takes however few it moves.
 JOINS_PER_SECOND = 1_000.0
@@ -66,6 +66,26 @@ class FleetFacts:
     rooms: Sequence[RoomFacts]
     nodes: Sequence[NodeFacts]
     pins: Mapping[RoomId, NodeName] = field(default_factory=dict)
+
+
+def loads_of(facts: FleetFacts) -> Mapping[NodeName, int]:
+    """What the rooms of each node count for together."""
+    loads = {node.node: 0 for node in facts.nodes}
+    for room in facts.rooms:
+        if room.node in loads:
+            loads[room.node] += room.load
+    return loads
+
+
+def limits_of(
+    nodes: Sequence[NodeFacts], loads: Mapping[NodeName, int], *, bound: float = BOUND
+) -> Mapping[NodeName, int]:
+    """What several rooms may count for on each open node: `bound` x the mean x its capacity. The mean is that of the
+    loads that are on open nodes, or on draining ones and still to come."""
+    capacities = {node.node: node.capacity for node in nodes if node.is_open}
+    counted = sum(loads[node.node] for node in nodes if node.is_open or node.state is NodeState.DRAINING)
+    mean = counted / sum(capacities.values()) if capacities else 0.0
+    return {node: int(bound * mean * capacity) for node, capacity in capacities.items()}
 
 
 @dataclass(frozen=True, slots=True)

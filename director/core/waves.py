@@ -7,8 +7,20 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
-from director.core.plan import Move
+
+class Paced(Protocol):
+    """A move as a budget sees it: how many members it moves, and the seconds that it should take."""
+
+    @property
+    def members(self) -> int: ...
+
+    @property
+    def seconds(self) -> float: ...
+
+
+M = TypeVar("M", bound=Paced)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +36,11 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
-class Wave:
+class Wave(Generic[M]):
     """Moves that are run side by side. `seconds` is what they should take, no less than the budget's pace asks for: the
     next wave begins no sooner."""
 
-    moves: tuple[Move, ...]
+    moves: tuple[M, ...]
     seconds: float
 
     @property
@@ -37,9 +49,9 @@ class Wave:
         return sum(move.members for move in self.moves)
 
 
-def waves_of(moves: Iterable[Move], budget: Budget) -> tuple[Wave, ...]:
+def waves_of(moves: Iterable[M], budget: Budget) -> tuple[Wave[M], ...]:
     """All moves, in their order, in as few waves as the budget allows in that order."""
-    waves: list[list[Move]] = []
+    waves: list[list[M]] = []
     members = 0
     for move in moves:
         is_full = not waves or len(waves[-1]) == budget.max_rooms
@@ -51,6 +63,6 @@ def waves_of(moves: Iterable[Move], budget: Budget) -> tuple[Wave, ...]:
     return tuple(_wave(wave, budget) for wave in waves)
 
 
-def _wave(moves: list[Move], budget: Budget) -> Wave:
+def _wave(moves: list[M], budget: Budget) -> Wave[M]:
     paced = sum(move.members for move in moves) / budget.max_members_per_second
     return Wave(tuple(moves), max(paced, *(move.seconds for move in moves)))

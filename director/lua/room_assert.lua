@@ -1,4 +1,5 @@
--- Writes a record again that Redis forgot, where none or one of a lower epoch stands.
+-- Writes a record again that Redis forgot, where none or one of a lower epoch stands; a move that was asked
+-- for is forgotten.
 -- KEYS[1] {hall}:meta
 -- KEYS[2] {hall}:room:ROOM
 -- KEYS[3] {hall}:rooms
@@ -19,10 +20,8 @@ if standing and tonumber(standing) >= tonumber(epoch) then
   return {'outrun', record_of(room, KEYS[2])}
 end
 
-local number = next_number()
 redis.call('HSET', KEYS[2], 'owner', ARGV[3], 'incarnation', ARGV[4], 'epoch', epoch, 'why', ARGV[6],
-  'version', number, 'members', ARGV[7], 'peak', ARGV[8], 'moves', ARGV[9])
+  'members', ARGV[7], 'peak', ARGV[8], 'moves', ARGV[9])
+clear_target(KEYS[2])
 redis.call('SADD', KEYS[3], room)
-local record = record_of(room, KEYS[2])
-notify('room', number, '"record":' .. record)
-return {'claimed', record}
+return {'claimed', touch(room, KEYS[2])}

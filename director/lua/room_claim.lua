@@ -1,8 +1,9 @@
--- Makes a node the owner of a room with the next epoch.
+-- Makes a node the owner of a room that has none, or a dead one, with the next epoch.
 -- KEYS[1] {hall}:meta
 -- KEYS[2] {hall}:room:ROOM
 -- KEYS[3] {hall}:rooms
 -- KEYS[4] {hall}:node:NODE of the new owner
+-- KEYS[5] {hall}:past:ROOM
 -- ARGV[1] a new generation's name and the settle time
 -- ARGV[2] ROOM
 -- ARGV[3] NODE, ARGV[4] its incarnation
@@ -26,15 +27,5 @@ if redis.call('HGET', KEYS[4], 'incarnation') ~= incarnation then
   return {'unfit', ''}
 end
 
-local number = next_number()
-redis.call('HSET', KEYS[2], 'owner', node, 'incarnation', incarnation, 'epoch', next_epoch(), 'why', why,
-  'version', number, 'members', '0')
-if owner == '' then
-  redis.call('HSET', KEYS[2], 'peak', '0', 'moves', '0')
-  redis.call('SADD', KEYS[3], room)
-else
-  redis.call('HINCRBY', KEYS[2], 'moves', 1)
-end
-local record = record_of(room, KEYS[2])
-notify('room', number, '"replaced":' .. tostring(owner ~= '') .. ',"record":' .. record)
-return {'claimed', record}
+redis.call('SADD', KEYS[3], room)
+return {'claimed', give(room, KEYS[2], KEYS[5], owner, node, incarnation, why)}

@@ -14,8 +14,5 @@ if not is_owned(KEYS[2], ARGV[3], ARGV[4], ARGV[5]) then
 end
 
 raise_epoch(ARGV[6])
-local number = next_number()
-redis.call('HSET', KEYS[2], 'epoch', next_epoch(), 'version', number)
-local record = record_of(room, KEYS[2])
-notify('room', number, '"record":' .. record)
-return {'claimed', record}
+redis.call('HSET', KEYS[2], 'epoch', next_epoch())
+return {'claimed', touch(room, KEYS[2])}

@@ -1,8 +1,9 @@
 """All scripts in any order, by any process however late: what must hold of owners and epochs after each step.
 
 A model of the fleet beside the hall: processes that open rooms at a store, are replaced, lapse, are declared dead, come
-back, and go on acting though they were declared dead; directors that claim by what they believed long ago; and a Redis
-that is wiped or goes back to an older state. Over the hall in memory, and over Valkey in fewer examples.
+back, and go on acting though they were declared dead; directors that claim by what they believed long ago, and ask for
+moves; owners that hand rooms over and take them back; and a Redis that is wiped or goes back to an older state. Over
+the hall in memory, and over Valkey in fewer examples.
 """
 
 import asyncio
@@ -19,10 +20,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from director.contract.failover import Departed, Verdicts
 from director.contract.ids import Epoch, Incarnation, NodeName, RoomId
 from director.contract.lease import Forgotten, Lost, NodeLeases, Renewed
-from director.contract.ownership import Claimed, Outrun, RoomOwners, RoomRecord
+from director.contract.ownership import Asked, Claimed, Outrun, RoomOwners, RoomRecord, Unfit
 from director.failover_memory import MemoryVerdicts
 from director.leases_memory import MemoryNodeLeases
 from director.memory_hall import MemoryHall
+from director.moves_memory import identity_of
 from director.ownership_memory import MemoryRoomOwners
 from tests.support.halls import Hall, hall_on, lease_of
 from tests.support.valkey_server import valkey
@@ -219,6 +221,124 @@ class Interleavings(RuleBasedStateMachine):
             assert answer.record.epoch > epoch, "above the store's"
             record = answer.record
             self.note(record)
+
+    # -- moves
+
+    @precondition(lambda self: self.processes)
+    @rule(data=st.data(), room=st.sampled_from(ROOMS), steps=st.integers(1, 5), is_opened=st.booleans())
+    def move(self, data: st.DataObject, room: RoomId, steps: int, is_opened: bool) -> None:
+        """A move of a room as it should go, up to some step, by what stands."""
+        target = data.draw(st.sampled_from(self.processes))
+        former = self.do(self.owners.room_record(room))
+        for step in [self.ask, self.warm, self.hand_over][:steps]:
+            record = self.do(self.owners.room_record(room))
+            if record is None:
+                return
+            step(record, target)
+        if is_opened:
+            self.open_at(target, room)
+        owner = former and next((p for p in self.processes if p.key == (former.owner, former.incarnation)), None)
+        record = self.do(self.owners.room_record(room))
+        if steps == 5 and owner is not None and record is not None:
+            self.take_back(record, owner)
+            self.open_at(owner, room)
+
+    @precondition(lambda self: self.processes)
+    @rule(
+        data=st.data(),
+        room=st.sampled_from(ROOMS),
+        step=st.sampled_from(["ask", "warm", "cancel", "hand_over", "take_back"]),
+        is_fresh=st.booleans(),
+        is_opened=st.booleans(),
+    )
+    def move_a_step(self, data: st.DataObject, room: RoomId, step: str, is_fresh: bool, is_opened: bool) -> None:
+        """Any step of a move, by anybody who believes what stands or what stood long ago."""
+        process = data.draw(st.sampled_from(self.processes))
+        old = [belief for belief in self.beliefs if belief is not None and belief.room == room]
+        believed = self.do(self.owners.room_record(room)) if is_fresh or not old else data.draw(st.sampled_from(old))
+        if believed is None:
+            return
+        steps = {
+            "ask": self.ask,
+            "warm": self.warm,
+            "cancel": self.cancel,
+            "hand_over": self.hand_over,
+            "take_back": self.take_back,
+        }
+        steps[step](believed, process)
+        if is_opened:
+            self.open_at(process, room)
+
+    def ask(self, believed: RoomRecord, target: Process) -> None:
+        ask = self.owners.ask_move(believed, to=target.node, incarnation=target.incarnation, why="any")
+        self.change_but_the_owner(believed, ask)
+
+    def warm(self, believed: RoomRecord, target: Process) -> None:
+        self.change_but_the_owner(believed, self.owners.note_warm(believed))
+
+    def cancel(self, believed: RoomRecord, target: Process) -> None:
+        self.change_but_the_owner(believed, self.owners.cancel_move(believed))
+
+    def change_but_the_owner(
+        self,
+        believed: RoomRecord,
+        call: Coroutine[Any, Any, Asked | Outrun] | Coroutine[Any, Any, Asked | Outrun | Unfit],
+    ) -> None:
+        standing = self.do(self.owners.room_record(believed.room))
+        answer = self.do(call)
+        after = self.do(self.owners.room_record(believed.room))
+        if not isinstance(answer, Asked):
+            assert after == standing, "what is refused changes nothing"
+            return
+        assert standing is not None
+        assert identity_of(standing) == identity_of(believed) == identity_of(answer.record)
+        assert answer.record == after
+        self.beliefs.append(answer.record)
+
+    def hand_over(self, believed: RoomRecord, target: Process) -> None:
+        room = believed.room
+        standing = self.do(self.owners.room_record(room))
+        answer = self.do(self.owners.hand_over(believed))
+        match answer:
+            case Claimed(record):
+                assert standing is not None
+                assert identity_of(standing) == identity_of(believed), "only what still stands is handed over"
+                assert (standing.target, standing.target_incarnation) == (record.owner, record.incarnation)
+                assert (record.owner, record.incarnation) in self.holders(), "to a node that lives"
+                self.be_given(standing, record)
+            case Unfit():
+                after = self.do(self.owners.room_record(room))
+                assert standing is not None
+                assert after is not None
+                assert identity_of(after) == identity_of(standing)
+                assert after.target is None
+            case Outrun():
+                assert self.do(self.owners.room_record(room)) == standing, "what is refused changes nothing"
+
+    def take_back(self, believed: RoomRecord, former: Process) -> None:
+        standing = self.do(self.owners.room_record(believed.room))
+        answer = self.do(self.owners.take_back(believed, node=former.node, incarnation=former.incarnation))
+        match answer:
+            case Claimed(record):
+                assert standing is not None
+                assert identity_of(standing) == identity_of(believed)
+                assert former.key == (record.owner, record.incarnation)
+                assert former.key in self.holders()
+                self.be_given(standing, record)
+            case Outrun():
+                assert self.do(self.owners.room_record(believed.room)) == standing, "what is refused changes nothing"
+
+    def be_given(self, standing: RoomRecord, record: RoomRecord) -> None:
+        assert record.epoch > standing.epoch
+        assert record.target is None
+        assert self.do(self.owners.room_record(record.room)) == record
+        (last, *_) = self.do(self.owners.past_moves(record.room))
+        assert (last.source, last.target, last.epoch) == (standing.owner, record.owner, record.epoch)
+        self.note(record)
+
+    def holders(self) -> set[Key]:
+        read = self.do(self.leases.live_nodes())
+        return {(node.lease.node, node.lease.incarnation) for node in read.nodes}
 
     @precondition(lambda self: any(process.rooms for process in self.processes))
     @rule(data=st.data(), is_over=st.booleans())

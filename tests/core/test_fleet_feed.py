@@ -7,12 +7,14 @@ import structlog
 
 from director.contract.clock import FleetClock
 from director.contract.ids import Incarnation, NodeName, RoomId
-from director.contract.lease import LeaseTimings
+from director.contract.lease import LeaseTimings, NodeState
+from director.contract.orders import Cordon, OrderBook, Pin, Reserve
 from director.contract.ownership import NodeChanged, Snapshot
 from director.fleet_feed import POLL_EVERY, FleetFeed
 from director.fleet_view import FleetView
 from director.leases_memory import MemoryNodeLeases
 from director.memory_hall import MemoryHall
+from director.orders_memory import MemoryOrders
 from director.ownership_memory import MemoryRoomOwners
 from tests.support.halls import lease_of
 from tests.support.virtual_time import in_virtual_time
@@ -34,6 +36,18 @@ class OwnersWithADelay(MemoryRoomOwners):
         return snapshot
 
 
+class CountedOrders(MemoryOrders):
+    """Orders that tell how often they were read; a read takes `delay` seconds."""
+
+    reads, delay = 0, 0.0
+
+    async def orders(self) -> OrderBook:
+        self.reads += 1
+        book = await super().orders()
+        await asyncio.sleep(self.delay)
+        return book
+
+
 class Fixture:
     def __init__(
         self, owners: type[MemoryRoomOwners] = MemoryRoomOwners, on_death: Callable[[], None] = lambda: None
@@ -41,11 +55,13 @@ class Fixture:
         self.now = asyncio.get_running_loop().time
         self.hall = MemoryHall(clock=self.now, server_clock=lambda: self.now() + 5_000)
         self.owners, self.leases = owners(self.hall), MemoryNodeLeases(self.hall)
+        self.orders = CountedOrders(self.hall)
         self.view, self.clock = FleetView(), FleetClock()
         self.feed = FleetFeed(
             self.view,
             self.owners,
             self.leases,
+            self.orders,
             self.clock,
             monotonic=self.now,
             timings=LeaseTimings(),
@@ -213,3 +229,68 @@ async def test_data_that_went_back_in_the_same_generation_are_read_anew() -> Non
         fleet.view.needs_snapshot = False
         await asyncio.sleep(2 * POLL_EVERY)
         assert fleet.view.record_of(R) is None
+
+
+@in_virtual_time
+async def test_orders_are_known_from_the_start_and_as_they_change() -> None:
+    async with Fixture() as fleet:
+        assert not fleet.view.needs_orders
+        await fleet.orders.put(Cordon(N1))
+        await asyncio.sleep(0.05)
+        assert fleet.view.state_of(N1) is NodeState.CORDONED
+        await fleet.orders.withdraw("cordon:node-1")
+        await asyncio.sleep(0.05)
+        assert fleet.view.state_of(N1) is NodeState.SERVING
+        await asyncio.sleep(60)
+    assert fleet.orders.reads == 3, "and not without need"
+
+
+@in_virtual_time
+async def test_many_orders_at_once_cost_few_reads() -> None:
+    async with Fixture() as fleet:
+        before, fleet.orders.delay = fleet.orders.reads, 0.01
+        for i in range(500):
+            await fleet.orders.put(Pin(RoomId(f"room-{i}"), N1))
+        await asyncio.sleep(0.1)
+        assert len(fleet.view.orders.orders) == 500
+        assert fleet.orders.reads <= before + 2
+
+
+@in_virtual_time
+async def test_orders_whose_notice_was_lost_are_known_within_seconds() -> None:
+    async with Fixture() as fleet:
+        fleet.hall.is_mute = True
+        await fleet.orders.put(Cordon(N1))
+        await asyncio.sleep(3 * POLL_EVERY)
+        assert fleet.view.state_of(N1) is NodeState.CORDONED
+
+
+@in_virtual_time
+async def test_orders_stand_while_redis_is_away_and_are_read_when_it_is_back() -> None:
+    async with Fixture() as fleet:
+        await fleet.orders.put(Cordon(N1))
+        await asyncio.sleep(0.05)
+        fleet.hall.is_silent = True
+        fleet.hall.interrupt()
+        await asyncio.sleep(30)
+        assert fleet.view.state_of(N1) is NodeState.CORDONED
+        fleet.hall.is_silent = False
+        await fleet.orders.withdraw("cordon:node-1")
+        await asyncio.sleep(2 * POLL_EVERY)
+        assert fleet.view.state_of(N1) is NodeState.SERVING
+
+
+@in_virtual_time
+async def test_announced_lectures_begin_and_end_by_redis_time_also_while_it_is_away() -> None:
+    async with Fixture() as fleet:
+        at_ms = fleet.hall.server_at_ms + 15 * 60_000 + 10_000
+        await fleet.orders.put(Reserve(R, 3_000, at_ms, 1))
+        await asyncio.sleep(5)
+        assert fleet.view.reserved == {}
+        await asyncio.sleep(8)
+        assert fleet.view.reserved == {R: 3_000}
+        fleet.hall.is_silent = True
+        await asyncio.sleep(15 * 60 + 40)
+        assert fleet.view.reserved == {R: 3_000}
+        await asyncio.sleep(30)
+        assert fleet.view.reserved == {}

@@ -1,4 +1,4 @@
-"""director/fleet_view: the picture of the fleet, its four rules."""
+"""director/fleet_view: the picture of the fleet, rooms and nodes."""
 
 from collections.abc import Sequence
 

@@ -19,6 +19,7 @@ from director.fleet_feed import FleetFeed
 from director.fleet_view import FleetView
 from director.leases_memory import MemoryNodeLeases
 from director.memory_hall import MemoryHall
+from director.orders_memory import MemoryOrders
 from director.ownership_memory import MemoryRoomOwners
 from director.probe import Dead
 from director.router import Router
@@ -65,6 +66,7 @@ class Director:
             self.view,
             self.owners,
             leases,
+            MemoryOrders(hall),
             FleetClock(),
             monotonic=clock,
             timings=TIMINGS,
@@ -87,8 +89,21 @@ class Director:
             monotonic=clock,
             on_claim=lambda outcome: self.claims.update([outcome]),
         )
-        self.steward = Steward(self.view, self.router, self.coroner, verdicts, name=name, monotonic=clock)
+        self.steps: list[float] = []
+        self.steward = Steward(
+            self.view,
+            self.router,
+            self.coroner,
+            verdicts,
+            MemoryOrders(hall),
+            name=name,
+            monotonic=clock,
+            on_step=self._note_step,
+        )
         self._loops: list[asyncio.Task[None]] = []
+
+    async def _note_step(self) -> None:
+        self.steps.append(asyncio.get_running_loop().time())
 
     def run(self, *, steward: bool = True) -> None:
         loops = [self.feed.follow(), self.feed.poll(), *([self.steward.run()] if steward else [])]

@@ -6,22 +6,28 @@ import shutil
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
 from director.contract.failover import Verdicts
 from director.contract.ids import Incarnation, NodeName, RoomId
 from director.contract.lease import LeaseTimings, NodeLease, NodeLeases, NodeState
+from director.contract.operations import Operations
+from director.contract.orders import Orders
 from director.contract.ownership import Interrupted, MembersCounted, Notice, RoomOwners
 from director.failover_memory import MemoryVerdicts
 from director.failover_redis import RedisVerdicts
 from director.leases_memory import MemoryNodeLeases
 from director.leases_redis import RedisNodeLeases
 from director.memory_hall import MemoryHall
+from director.operations_memory import MemoryOperations
+from director.operations_redis import RedisOperations
+from director.orders_memory import MemoryOrders
+from director.orders_redis import RedisOrders
 from director.ownership_memory import MemoryRoomOwners
 from director.ownership_redis import RedisRoomOwners
-from director.redis_client import META, HallRedis, node_key
+from director.redis_client import META, HallRedis, node_key, operation_key
 from tests.support.valkey_server import ValkeyServer, valkey
 
 MATHS = RoomId("math-101")
@@ -51,6 +57,8 @@ class Hall:
     owners: RoomOwners
     leases: NodeLeases
     verdicts: Verdicts
+    orders: Orders
+    operations: Operations
     server: ValkeyServer | None = None
     memory: MemoryHall | None = None
 
@@ -85,6 +93,16 @@ class Hall:
             async with self.owners._hall.asked() as redis:
                 heard_at = int(await redis.hget(META, "heard") or 0)
                 await redis.hset(META, "heard", heard_at - 3_600_000)
+
+    async def leave_unheard(self, operation: str, seconds: float) -> None:
+        """Let an operation have been told of that long ago."""
+        if self.memory is not None:
+            told = self.memory.operations[operation]
+            self.memory.operations[operation] = replace(told, heard_at_ms=told.heard_at_ms - round(seconds * 1000))
+        if isinstance(self.owners, RedisRoomOwners):
+            async with self.owners._hall.asked() as redis:
+                heard_at_ms = int(await redis.hget(operation_key(operation), "heard") or 0)
+                await redis.hset(operation_key(operation), "heard", heard_at_ms - round(seconds * 1000))
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator["Listening"]:
@@ -133,11 +151,25 @@ async def hall_on(server: ValkeyServer | None, *, settle: float = 0.0) -> AsyncI
     """An empty hall: on that server, or in memory. Without a settle time nothing waits."""
     if server is None:
         memory = MemoryHall(clock=time.monotonic, server_clock=time.time, settle=settle)
-        yield Hall(MemoryRoomOwners(memory), MemoryNodeLeases(memory), MemoryVerdicts(memory), memory=memory)
+        yield Hall(
+            MemoryRoomOwners(memory),
+            MemoryNodeLeases(memory),
+            MemoryVerdicts(memory),
+            MemoryOrders(memory),
+            MemoryOperations(memory),
+            memory=memory,
+        )
         return
     server.wipe()
     redis = HallRedis(server.url, random_bytes=os.urandom, silence=2.0, settle=settle)
     try:
-        yield Hall(RedisRoomOwners(redis), RedisNodeLeases(redis), RedisVerdicts(redis), server)
+        yield Hall(
+            RedisRoomOwners(redis),
+            RedisNodeLeases(redis),
+            RedisVerdicts(redis),
+            RedisOrders(redis),
+            RedisOperations(redis),
+            server,
+        )
     finally:
         await redis.close()
