@@ -29,7 +29,8 @@ class Child:
     """What to run. `ready` is asked again and again with the process' id; `address` is for people.
 
     Children of a lower `tier` outlive those of a higher one when all are stopped. One that was killed or failed is not
-    started again for `pause` seconds: others take its work over meanwhile, and need the processors.
+    started again for `pause` seconds: others take its work over meanwhile, and need the processors. `end_signal` ends
+    it when all are stopped.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Child:
     env: Mapping[str, str] = field(default_factory=dict)
     tier: int = 1
     pause: float = 0.0
+    end_signal: signal.Signals = signal.SIGTERM
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ class Supervisor:
         self._kept.append(kept)
 
     async def stop(self) -> None:
-        """End all children, the highest tier first: SIGTERM, and SIGKILL after the grace; idempotent."""
+        """End all children, the highest tier first: each by its signal, and SIGKILL after the grace; idempotent."""
         for tier in sorted({kept.child.tier for kept in self._kept}, reverse=True):
             ending = [kept for kept in self._kept if kept.child.tier == tier]
             for kept in ending:
@@ -180,7 +182,7 @@ class Supervisor:
             await asyncio.wait([ended, stopping], return_when=asyncio.FIRST_COMPLETED)
             was_ready = ready.done() and not ready.cancelled() and ready.exception() is None
             if not ended.done():
-                killed = await self._end(process.pid, ended)
+                killed = await self._end(process.pid, ended, by=child.end_signal)
                 self._on_event(Stopped(child, process.pid, killed))
                 return None
         finally:
@@ -208,9 +210,9 @@ class Supervisor:
             await asyncio.sleep(_POLL)
         self._on_event(Ready(child, pid, asyncio.get_running_loop().time() - started_at))
 
-    async def _end(self, pid: int, ended: "asyncio.Task[int]") -> bool:
+    async def _end(self, pid: int, ended: "asyncio.Task[int]", *, by: signal.Signals) -> bool:
         """Ask the process to end, and kill it when it does not in time; whether that was needed."""
-        _signal_group(pid, signal.SIGTERM)
+        _signal_group(pid, by)
         _signal_group(pid, signal.SIGCONT)  # a stopped one could not obey
         hurry = asyncio.create_task(self._hurry.wait())
         await asyncio.wait([ended, hurry], timeout=self._grace, return_when=asyncio.FIRST_COMPLETED)

@@ -6,23 +6,35 @@
 3. A process that freezes in a transaction loses it, and the rows that it locked, by the server's own time-outs; and one
    whose machine is gone by TCP's.
 4. No plan may read a whole table: what is prepared while tables are small is used when they are large.
+5. What one connection has shown of its server counts for all that are older: where one was cut the others are made anew
+   before they are used, or each of them would have to find out for itself, which takes seconds.
 """
 
+import itertools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
+from sqlalchemy import event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+
+from persistence.postgres_hosts import connect_to_one
 
 MAX_WRITERS = 5
 """One for the batch of the moment, the others for rooms that are opened meanwhile."""
 MAX_READERS = 4
 
 CONNECT_TIMEOUT = 2.0
-"""Seconds for making a connection."""
+"""Seconds for making a connection to a host."""
 READ_WAIT = 1.0
 """Seconds for which a reader waits for a connection."""
+
+_MADE_AFTER = "made after cut"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,30 +83,59 @@ def _settings(timeouts: Timeouts) -> dict[str, str]:
 
 
 def _engine(dsn: str, settings: dict[str, str], *, size: int, isolation: str | None = None) -> AsyncEngine:
-    return create_async_engine(
+    engine = create_async_engine(
         # what it connects to is said by the creator: SQLAlchemy cannot read all that is allowed in the URL
         "postgresql+asyncpg://",
         async_creator=_creator(dsn, settings),
         pool_size=size,
         max_overflow=0,
         pool_timeout=READ_WAIT,
+        # what people wrote must not stand in the words of an error, which are logged
+        hide_parameters=True,
         **({} if isolation is None else {"isolation_level": isolation, "skip_autocommit_rollback": True}),
     )
+    cuts = itertools.count()
+    last_cut = next(cuts)
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def note(_connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
+        entry.info[_MADE_AFTER] = last_cut
+
+    @event.listens_for(engine.sync_engine, "invalidate")
+    def doubt_the_others(
+        _connection: DBAPIConnection, _entry: ConnectionPoolEntry, error: BaseException | None
+    ) -> None:
+        nonlocal last_cut
+        if not isinstance(error, DisconnectionError):  # our own doubt
+            last_cut = next(cuts)
+
+    @event.listens_for(engine.sync_engine, "checkout")
+    def doubt(connection: DBAPIConnection, entry: ConnectionPoolEntry, _fairy: PoolProxiedConnection) -> None:
+        if entry.info[_MADE_AFTER] != last_cut:
+            driver: Any = connection.driver_connection
+            driver.terminate()
+            raise DisconnectionError("it is older than one that had to be cut")
+
+    return engine
 
 
 def _creator(dsn: str, settings: dict[str, str]) -> Callable[[], Awaitable[asyncpg.Connection]]:
     # of several hosts the one that takes writes, also after a failover
     attributes = None if "target_session_attrs" in parse_qs(urlsplit(dsn).query) else "primary"
 
-    async def connect() -> asyncpg.Connection:
+    async def connect_to(host: str) -> asyncpg.Connection:
         try:
             connection = await asyncpg.connect(
-                dsn, server_settings=settings, timeout=CONNECT_TIMEOUT, target_session_attrs=attributes
+                host, server_settings=settings, timeout=CONNECT_TIMEOUT, target_session_attrs=attributes
             )
         except OSError as error:  # a TimeoutError is one too
             raise asyncpg.ConnectionFailureError(f"no connection: {error or type(error).__name__}") from error
         except asyncpg.TargetServerAttributeNotMatched as error:
             raise asyncpg.ReadOnlySQLTransactionError(str(error)) from error
+        return connection
+
+    async def connect() -> asyncpg.Connection:
+        connection = await connect_to_one(dsn, connect_to)
         await _wait_for_the_disk(connection)
         return connection
 

@@ -27,7 +27,12 @@ def open_writer(url: URL, *, lock_timeout: float) -> AsyncEngine:
     """One connection, whose transactions wait up to `lock_timeout` seconds for the file's write lock and then hold it
     from their BEGIN on. Makes the file if it is not there."""
     engine = create_async_engine(
-        url, pool_size=1, max_overflow=0, connect_args={"timeout": lock_timeout, "factory": WriterConnection}
+        url,
+        pool_size=1,
+        max_overflow=0,
+        # what people wrote must not stand in the words of an error, which are logged
+        hide_parameters=True,
+        connect_args={"timeout": lock_timeout, "factory": WriterConnection},
     )
 
     @event.listens_for(engine.sync_engine, "connect")
@@ -57,6 +62,7 @@ def open_reader(url: URL) -> AsyncEngine:
         pool_size=MAX_READERS,
         max_overflow=0,
         pool_timeout=READ_TIMEOUT,
+        hide_parameters=True,
         connect_args={"timeout": READ_TIMEOUT},
         isolation_level="AUTOCOMMIT",
         skip_autocommit_rollback=True,

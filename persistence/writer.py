@@ -1,10 +1,11 @@
 """The batch writer: one task a node that commits the drafts of all its rooms (design, section 4).
 
 1. A draft into a room that was idle for its pace is committed at once; under load the batches of a room start at least
-   its pace apart, or a tick where one was full. All rooms that are due go into one transaction (core/turns.py).
+   its pace apart, or a tick where one was full. All rooms that are due go into one transaction, and transactions start
+   a few milliseconds apart (core/turns.py).
 2. While the store cannot do it, drafts go back to where they stood, and those that have waited too long are Unsettled.
 3. A commit whose answer is lost is *unclear*: exactly the same batch is appended again until the store says what became
-   of it, and until then its room's later drafts wait.
+   of it, and until then its room's later drafts wait, for no longer than those of any other room.
 """
 
 import asyncio
@@ -26,20 +27,22 @@ from persistence.contract.store import (
     StoreUnavailable,
     Unsettled,
 )
-from persistence.contract.writing import OnSettled, PaceOf, Settled
+from persistence.contract.writing import OnSettled, PaceOf, Settled, WriterTally
 from persistence.core.redo import results_over_both_tries
 from persistence.core.turns import SOON, Turns
 
 
 @dataclass(frozen=True, slots=True)
 class WriterLimits:
-    """What a writer takes at most. `max_wait` is how long a draft waits for a store that is out. Spans in seconds. A
-    room's batch fits in half of what the room keeps for members that fall behind; it is shown in several frames."""
+    """What a writer takes at most. Transactions start `least_apart` to a tick apart where there are many of them.
+    `max_wait` is how long a draft waits for a store that is out. Spans in seconds. A room's batch fits in half of what
+    the room keeps for members that fall behind; it is shown in several frames."""
 
     max_waiting: int = 10_000
     max_batch_drafts: int = 256
     max_batch_bytes: int = 128 * 1024
     tick: float = 0.02
+    least_apart: float = 0.008
     burst: int = 5
     max_wait: float = 3.0
     first_retry: float = 0.05
@@ -102,11 +105,12 @@ class BatchWriter:
         self._unclear: dict[RoomId, _Cut] = {}
         self._lost: dict[RoomId, _Lost] = {}
         self._settled_to: dict[RoomId, Seq] = {}
-        self._turns = Turns(tick=self._limits.tick, burst=self._limits.burst)
+        self._turns = Turns(least=self._limits.least_apart, most=self._limits.tick, burst=self._limits.burst)
         self._taken = 0
         self._wakes_at = float("inf")
         self._retry_in = 0.0
         self._slowest = 0.0
+        self.tally = WriterTally()
         self._closing = self._ended = False
         self._woken = asyncio.Event()
         self._emptied = asyncio.Event()
@@ -146,6 +150,11 @@ class BatchWriter:
             return
         unclear = self._unclear.pop(room, None)
         self._refuse(room, [*(unclear.waiting if unclear else ()), *waiting], Fenced(epoch))
+
+    def hurry(self, room: RoomId) -> None:
+        """Let what waits of the room go into the next transaction, whatever its pace."""
+        self._turns.forget(room)
+        self._woken.set()
 
     async def run(self) -> None:
         """Commit drafts as they come, until closed and empty. Ends with what the store raises beyond its contract."""
@@ -202,11 +211,17 @@ class BatchWriter:
             try:
                 outcomes = await self._log.append_batch([cut.batch for cut in self._in_flight.values()])
             finally:
-                self._slowest = max(self._slowest, self._now() - now)
+                took = self._now() - now
+                self._slowest = max(self._slowest, took)
+                self.tally.seconds.note(took)
+                self.tally.drafts.note(sum(len(cut.waiting) for cut in self._in_flight.values()))
+                self._turns.ended(took=took)
         except OutcomeUnknown as error:
+            self.tally.ended["unclear"] += 1
             self._hold(self._in_flight)
             self._back_off(str(error))
         except StoreUnavailable as error:
+            self.tally.ended["unavailable"] += 1
             self._hold(redone)
             self._put_back(cuts)
             self._back_off(str(error))
@@ -215,6 +230,7 @@ class BatchWriter:
             raise
         else:
             self._retry_in = 0.0
+            self.tally.ended["committed"] += 1
             self._settle(outcomes, redone)
         finally:
             lost, self._lost = self._lost, {}
@@ -261,12 +277,12 @@ class BatchWriter:
                 self._turns.forget(room)
 
     def _back_off(self, why: str) -> None:
-        """Let the store rest, and give up what has waited too long for it where nothing unclear stands before."""
+        """Let the store rest, and give up what has waited too long for it."""
         limits = self._limits
         self._retry_in = min(max(limits.first_retry, 2 * self._retry_in), limits.max_retry)
         now = self._now()
         self._turns.hold(until=now + self._retry_in)
-        for room in [room for room in self._queues if room not in self._unclear]:
+        for room in list(self._queues):
             # what is told of one room may make the host forget another
             queue, late = self._queues.get(room, deque()), list[_Waiting]()
             while queue and queue[0].put_at + limits.max_wait <= now:
@@ -276,6 +292,7 @@ class BatchWriter:
             self._refuse(room, late, Unsettled(why))
 
     def _settle(self, outcomes: Mapping[RoomId, tuple[Outcome, ...]], redone: Mapping[RoomId, _Cut]) -> None:
+        now, settle_seconds = self._now(), self.tally.settle_seconds
         while self._in_flight:
             # one by one, for the same reason
             room = next(iter(self._in_flight))
@@ -288,6 +305,8 @@ class BatchWriter:
             numbers = [outcome.entry.seq for _, outcome in results if isinstance(outcome, Appended)]
             if numbers and room not in self._lost:
                 self._settled_to[room] = max(numbers)
+            for it in cut.waiting:
+                settle_seconds.note(now - it.put_at)
             self._deliver(room, batch.epoch, results)
 
     def _refuse(self, room: RoomId, waiting: Iterable[_Waiting], outcome: Fenced | Unsettled) -> None:

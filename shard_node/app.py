@@ -1,7 +1,7 @@
 """The node's composition root: reads the environment and the clocks, builds the parts, and runs them.
 
-Stopping: admit nobody, give the lease up (others can claim at once), settle what waits for the store, say `bye`, and
-only then close the listener.
+Stopping: give the rooms away (on SIGTERM), admit nobody, give the lease up (others can claim at once), settle what
+waits for the store, say `bye`, and only then close the listener.
 """
 
 import asyncio
@@ -28,16 +28,21 @@ from director.contract.ids import Incarnation, LogId, NodeName, new_incarnation
 from director.contract.lease import NodeLease
 from director.entrance import open_entrances
 from director.leases_redis import RedisNodeLeases
-from director.logs import set_up_logs
+from director.logs import know_incarnation, set_up_logs
 from director.ownership_redis import RedisRoomOwners
 from director.redis_client import HallRedis
+from director.settings import words_of
 from director.ticket_jwt import JwtTicketBook, ticket_key_of
+from persistence.contract.store import StoreUnavailable
 from persistence.migrate import schema_problem, upgrade
 from persistence.store_sql import SqlStore, open_sql_store
 from persistence.writer import BatchWriter, WriterLimits
+from shard_node.arrivals import Arrivals
 from shard_node.contract.events import MAX_PAYLOAD_BYTES
 from shard_node.core.admission import Budgets
 from shard_node.core.lag import LagProbe
+from shard_node.departures import Departures
+from shard_node.drain import Drain
 from shard_node.fanout.door import Sessions, door_to
 from shard_node.fanout.server import HallServer
 from shard_node.fanout.transport import FindableWebSocketProtocol
@@ -46,6 +51,8 @@ from shard_node.health import OriginCheck, health_app
 from shard_node.host import RoomHost
 from shard_node.housekeeping import Housekeeping
 from shard_node.lease_keeper import LeaseKeeper
+from shard_node.metrics import NodeMetrics
+from shard_node.openapi import document_routes
 from shard_node.ownership_watch import OwnershipWatch
 from shard_node.room_messages import RoomMessages
 from shard_node.row_watch import RowWatch
@@ -64,12 +71,14 @@ class Node:
     def __init__(self, settings: NodeSettings, store: SqlStore, lease_redis: HallRedis, redis: HallRedis) -> None:
         self._settings = settings
         self._stopping = asyncio.Event()
+        self._draining = asyncio.Event()
         self._tasks = asyncio.TaskGroup()
         self._spawned: set[asyncio.Task[None]] = set()
         now = time.monotonic
         clock = FleetClock()
         lag = LagProbe(now())
         budgets = Budgets(now())
+        tickets = JwtTicketBook(ticket_key_of(settings))
         owners = RedisRoomOwners(redis)
         self.writer = BatchWriter(
             store,
@@ -100,11 +109,12 @@ class Node:
             timings=settings.timings,
             now=now,
             new_incarnation=_new_incarnation,
+            joins_per_second=lambda: budgets.meter.rate,
         )
         gateway = RoomGateway(
             host=self.host,
             history=store,
-            tickets=JwtTicketBook(ticket_key_of(settings)),
+            tickets=tickets,
             clock=clock,
             now=now,
             may_admit=self.keeper.may_admit,
@@ -128,8 +138,34 @@ class Node:
             ping_timeout=settings.ping_timeout,
             now=now,
         )
-        self._messages = RoomMessages(gateway.read_history)
-        self._watch = OwnershipWatch(self.host, owners, self._spawn)
+        self._messages = RoomMessages(gateway.read_history, beside=settings.node_path)
+        leases = RedisNodeLeases(redis)
+        departures = Departures(
+            host=self.host,
+            owners=owners,
+            log=store,
+            leases=leases,
+            tickets=tickets,
+            clock=clock,
+            now=now,
+            spawn=self._spawn,
+        )
+        arrivals = Arrivals(
+            self.host,
+            owners,
+            store,
+            may_come=lambda: self.keeper.may_open() and not self._draining.is_set(),
+            spawn=self._spawn,
+        )
+        self._watch = OwnershipWatch(self.host, owners, self._spawn, arrivals=arrivals, departures=departures)
+        self._drain = Drain(
+            host=self.host,
+            keeper=self.keeper,
+            departures=departures,
+            leases=leases,
+            within=settings.drain_within,
+            now=now,
+        )
         self._row_watch = RowWatch(self.host)
         self._housekeeping = Housekeeping(
             self.host,
@@ -139,10 +175,19 @@ class Node:
             learn=_Lesson(budgets, gateway),
             linger=settings.room_linger,
         )
+        self._metrics = NodeMetrics(
+            self.host, self.keeper, lag, budgets, self.writer.tally, waiting=lambda: self.writer.waiting
+        )
 
     def stop(self) -> None:
         """Begin an orderly end; idempotent."""
         self._stopping.set()
+
+    def drain(self) -> None:
+        """Give the rooms away, and then end; at once when this is called again."""
+        if self._draining.is_set():
+            self.stop()
+        self._draining.set()
 
     async def serve(self) -> None:
         """Run until stopped. Raises what breaks a part that cannot go on without: the supervisor starts a new node."""
@@ -158,6 +203,7 @@ class Node:
                     "row watch": self._row_watch.run(),
                     "writer": self.writer.run(),
                     "housekeeping": self._housekeeping.run(),
+                    "drain": self._end_drained(),
                 }.items()
             ]
             await self._stopping.wait()
@@ -167,16 +213,25 @@ class Node:
             for task in (*background[1:], *self._spawned):
                 task.cancel()
 
+    async def _end_drained(self) -> None:
+        await self._draining.wait()
+        await self._drain.run()
+        self.stop()
+
     async def _say_goodbye(self) -> None:
         _log.info("node_stopping", rooms=len(self.host))
         await self.keeper.release()
         await self.writer.close(within=SETTLE_WITHIN)
         self.host.drop_all(ErrorCode.SHUTDOWN)
+        self.host.farewells.end()
         await asyncio.sleep(BYE_WITHIN)
 
     def _config(self) -> uvicorn.Config:
         health = health_app(
-            self.host, lease=lambda: self.keeper.lease, unready=self._unready, routes=self._messages.routes
+            lease=lambda: self.keeper.lease,
+            unready=self._unready,
+            figures=self._metrics.exposition,
+            routes=(*self._messages.routes, *document_routes()),
         )
         path = self._settings.node_path.strip("/")
         app: ASGIApp = socketio.ASGIApp(self._server, other_asgi_app=health, socketio_path=path)
@@ -199,6 +254,8 @@ class Node:
     def _unready(self) -> str | None:
         if self._stopping.is_set():
             return "the node is stopping"
+        if self._draining.is_set():
+            return "the node gives its rooms away"
         return None if self.keeper.may_open() else "the node holds no confirmed lease: is Redis reachable?"
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
@@ -243,15 +300,20 @@ class _Listener(uvicorn.Server):
 
 
 async def run(settings: NodeSettings) -> None:
-    """Run a node until SIGTERM or SIGINT."""
-    await _prepare_store(settings)
-    async with open_sql_store(settings.store) as store:
+    """Run a node until SIGTERM, which lets it give its rooms away before, or SIGINT."""
+    try:
+        opened = open_sql_store(settings.store)
         lease_redis = HallRedis(settings.redis_url, random_bytes=secrets.token_bytes)
         redis = HallRedis(settings.redis_url, random_bytes=secrets.token_bytes)
+    except ValueError as error:  # an address of a kind that we cannot use
+        raise SystemExit(f"node {settings.node_name}: {error}") from None
+    await _prepare_store(settings)
+    async with opened as store:
         node = Node(settings, store, lease_redis, redis)
+        know_incarnation(lambda: node.host.incarnation)
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, node.stop)
+        loop.add_signal_handler(signal.SIGTERM, node.drain)
+        loop.add_signal_handler(signal.SIGINT, node.stop)
         try:
             await node.serve()
         finally:
@@ -260,9 +322,12 @@ async def run(settings: NodeSettings) -> None:
 
 
 async def _prepare_store(settings: NodeSettings) -> None:
-    if not settings.store_url:
-        await upgrade(settings.store)  # our own file: nobody else would do it
-    problem = await schema_problem(settings.store)
+    try:
+        if not settings.store_url:
+            await upgrade(settings.store)  # our own file: nobody else would do it
+        problem = await schema_problem(settings.store)
+    except StoreUnavailable as error:
+        problem = str(error).splitlines()[0]
     if problem is not None:
         raise SystemExit(f"node {settings.node_name}: {problem}")
 
@@ -304,8 +369,8 @@ def main() -> None:
     try:
         settings = NodeSettings()
     except ValidationError as error:
-        raise SystemExit(f"node: {error}") from None
-    set_up_logs(settings.node_name)
+        raise SystemExit(f"node: {words_of(error)}") from None
+    set_up_logs(settings.node_name, form=settings.log_format, level=settings.log_level)
     # what a stranger sends must not fill the log with tracebacks
     logging.getLogger("engineio.server").setLevel(logging.CRITICAL)
     # a node's objects live as long as its members: looking at all of them ever anew costs a fifth of a join

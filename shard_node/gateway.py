@@ -1,21 +1,16 @@
 """The gateway: what clients ask of a node, checked and answered in the protocol's words (sections 3 to 6)."""
 
-import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-import msgspec
 import structlog
 
 from director.contract.clock import FleetClock
 from director.contract.errors import ErrorCode, ErrorShape, Refusal
 from director.contract.ids import Role, UserId
-from director.contract.ticket import Ticket, TicketBook
-from persistence.contract.messages import Author
-from persistence.contract.store import RoomHistory, StoreUnavailable
+from director.contract.ticket import TicketBook
+from persistence.contract.store import RoomHistory
 from shard_node.contract.events import (
-    PROTOCOL_VERSION,
     HistoryPage,
     HistoryRequest,
     Joined,
@@ -23,10 +18,11 @@ from shard_node.contract.events import (
     Limits,
     Position,
 )
-from shard_node.core.admission import Budgets, Gate
+from shard_node.core.admission import Budgets
 from shard_node.core.lag import LagProbe
-from shard_node.core.recovery import Replay, Reset, StaleOwner, recover
+from shard_node.core.recovery import Replay, Reset
 from shard_node.core.throttle import Rate
+from shard_node.doorkeeper import Admission, Doorkeeper, in_ms, read_as
 from shard_node.fanout.connection import Connection
 from shard_node.fanout.inbound import Reply
 from shard_node.fanout.members import Member
@@ -36,26 +32,10 @@ from shard_node.hosted_room import HostedRoom
 from shard_node.requests import POSTS, REQUESTS, RoomRequests
 
 MAX_IN_FLIGHT = 8
-MAX_CONNECTIONS = 50
 STUDENT_RATE = Rate(per_second=20, burst=100)
 STAFF_RATE = Rate(per_second=200, burst=400)
 
 _log = structlog.get_logger()
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """A client that may join, until it has; from then on its connection's `admission` is the room alone."""
-
-    ticket: Ticket
-    request: JoinRequest
-    hosted: HostedRoom
-
-    @property
-    def author(self) -> Author:
-        return Author(self.ticket.user, self.ticket.name, self.ticket.role)
 
 
 class RoomGateway:
@@ -77,14 +57,19 @@ class RoomGateway:
         spawn: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
         self._host = host
-        self._tickets = tickets
-        self._clock = clock
+        self._tally = host.tally
         self._now = now
-        self._may_admit = may_admit
-        self._is_stopping = is_stopping
-        self._lag = lag
         self._budgets = budgets
-        self._confirming: asyncio.Task[None] | None = None
+        self._doorkeeper = Doorkeeper(
+            host=host,
+            tickets=tickets,
+            clock=clock,
+            now=now,
+            may_admit=may_admit,
+            is_stopping=is_stopping,
+            lag=lag,
+            budgets=budgets,
+        )
         self.joins = 0
         self._spawn = spawn
         self._requests = RoomRequests(host, history, self._later)
@@ -93,44 +78,19 @@ class RoomGateway:
 
     async def connecting(self, auth: object) -> Admission:
         """Check the ticket, open the room, and see that this node is not behind the client's own position."""
-        request = _join_request_of(auth)
-        gate = self._budgets.joins if request.since is None else self._budgets.resumes
-        ticket, hosted = await self._enter(request, gate)
-        if hosted.members.connections_of(ticket.user) >= MAX_CONNECTIONS:
-            why = f"you are in this room by {MAX_CONNECTIONS} connections already"
-            raise Refusal(ErrorCode.RATE_LIMITED, why, retry_after_ms=5_000)
-        admission = Admission(ticket, request, hosted)
-        if isinstance(self._recovery_of(admission), StaleOwner):
-            raise Refusal(ErrorCode.NOT_OWNER, "a later owner has served you already; ask the director")
-        return admission
-
-    async def _enter(self, request: JoinRequest, gate: Gate | None = None) -> tuple[Ticket, HostedRoom]:
-        """The ticket and its room, opened if need be, for one who may come in now."""
-        ticket = self._ticket_of(request)
-        if self._is_stopping():
-            raise Refusal(ErrorCode.SHUTDOWN, "this node is stopping; ask the director")
-        if not self._may_admit():
-            raise _unconfirmed()
-        now = self._now()
-        if gate is not None and (wait := gate.ask(now)) > 0:
-            raise Refusal(ErrorCode.BUSY, "many are joining; this is your turn", retry_after_ms=_ms(wait))
-        if self._lag.is_doubtful(now):
-            await self._confirm_rows()
-        return ticket, await self._host.open(ticket.room)
+        try:
+            return await self._doorkeeper.admission_of(auth)
+        except Refusal as refusal:
+            self._tally.unadmitted[refusal.code] += 1
+            raise
 
     def connected(self, connection: Connection) -> None:
         """Note the head, register the member and send `joined`, in one step."""
         admission: Admission = connection.admission
         hosted = connection.admission = admission.hosted
-        recovery = self._recovery_of(admission)
-        if self._host.room_of(admission.ticket.room) is not hosted or isinstance(recovery, StaleOwner):
-            self._host.bye(connection, ErrorCode.NOT_OWNER)
-            return
-        if self._is_stopping():
-            self._host.bye(connection, ErrorCode.SHUTDOWN)
-            return
-        if not self._may_admit() or self._lag.is_doubtful(self._now()):
-            self._host.bye(connection, ErrorCode.LEASE_LOST)
+        recovery = self._doorkeeper.last_look(admission)
+        if isinstance(recovery, ErrorCode):
+            self._host.bye(connection, recovery)
             return
         self.joins += 1
         room = hosted.room
@@ -141,6 +101,8 @@ class RoomGateway:
                 recovered, reason = True, None
             case Reset(reason, entries):
                 recovered = False
+        kind = "recovered" if recovered else reason
+        self._tally.joined[kind or "new"] += 1
         joined = Joined(
             room=room.room,
             you=member.author,
@@ -150,62 +112,18 @@ class RoomGateway:
             entries=entries,
             snapshot=room.snapshot(len(hosted.members)),
             limits=Limits(),
-            reconnect_window_ms=_ms(self._budgets.meter.window_of(hosted.members.connections)),
+            reconnect_window_ms=in_ms(self._budgets.meter.window_of(hosted.members.connections)),
         )
         connection.write(event_packet("joined", joined))
 
     def disconnected(self, connection: Connection) -> None:
         """The member left, by whatever way."""
+        self._tally.left += 1
         self._host.remove(connection.admission, connection)
-
-    async def _confirm_rows(self) -> None:
-        """One look at the rows for all who wait."""
-        if self._confirming is None:
-            self._confirming = asyncio.get_running_loop().create_task(self._look_at_rows())
-            self._confirming.add_done_callback(self._looked_at_rows)
-        try:
-            await asyncio.shield(self._confirming)
-        except StoreUnavailable as error:
-            raise Refusal(
-                ErrorCode.STORE_UNAVAILABLE, "the store does not answer; try again", retry_after_ms=1000
-            ) from error
-
-    async def _look_at_rows(self) -> None:
-        sent_at = self._now()
-        await self._host.confirm_rows()
-        self._lag.confirmed(sent_at=sent_at)
-
-    def _looked_at_rows(self, task: asyncio.Task[None]) -> None:
-        self._confirming = None
-        if not task.cancelled():
-            task.exception()  # taken by whoever waits; nobody may
-
-    def _ticket_of(self, request: JoinRequest) -> Ticket:
-        if request.ticket is None:
-            raise Refusal(ErrorCode.TICKET_INVALID, "no ticket: ask the director's /route for one")
-        if not self._clock.is_set:
-            raise _unconfirmed()
-        ticket = self._tickets.read(request.ticket, now_ms=self._clock.now_ms(self._now()))
-        if ticket.node != self._host.node:
-            raise Refusal(ErrorCode.TICKET_INVALID, "the ticket is for another node; ask the director")
-        if request.room is not None and request.room != ticket.room:
-            raise Refusal(ErrorCode.TICKET_INVALID, "the ticket is for another room; ask the director")
-        return ticket
-
-    def _recovery_of(self, admission: Admission) -> Replay | Reset | StaleOwner:
-        room = admission.hosted.room
-        since = admission.request.since
-        return recover(
-            None if since is None else since.position,
-            tail=admission.request.tail,
-            log=room.log,
-            epoch=room.epoch,
-            recent=room.recent,
-        )
 
     async def read_history(self, visitor: JoinRequest, request: HistoryRequest) -> HistoryPage:
         """What `history` answers, for one who has a ticket and no connection; Refusal as there."""
-        ticket, hosted = await self._enter(visitor)
+        ticket, hosted = await self._doorkeeper.enter(visitor)
         if (limited := self._limit_of(hosted, ticket.user, ticket.role)) is not None:
             raise limited
         return await self._requests.read_history(hosted, request)
@@ -214,7 +132,7 @@ class RoomGateway:
         """Count one thing that a user asks for; the refusal if it is one too many."""
         wait = hosted.seconds_until_allowed(user, STAFF_RATE if role.is_staff else STUDENT_RATE, self._now())
         if wait > 0:
-            return Refusal(ErrorCode.RATE_LIMITED, "too many requests; slow down", retry_after_ms=_ms(wait))
+            return Refusal(ErrorCode.RATE_LIMITED, "too many requests; slow down", retry_after_ms=in_ms(wait))
         return None
 
     # events
@@ -224,26 +142,32 @@ class RoomGateway:
         hosted: HostedRoom = connection.admission
         shape = REQUESTS.get(name)
         if shape is None:
-            reply(_unsupported(name))
+            self._refuse(reply, _unsupported(name))
             return
         if connection.in_flight >= MAX_IN_FLIGHT:
             busy = Refusal(ErrorCode.BUSY, f"at most {MAX_IN_FLIGHT} events may be unanswered", retry_after_ms=100)
-            reply(busy.shape)
+            self._refuse(reply, busy.shape)
             return
         member = hosted.members.member_of(connection)
         if member is None or self._host.room_of(hosted.record.room) is not hosted:
-            reply(Refusal(ErrorCode.NOT_OWNER, "this node no longer serves the room; ask the director").shape)
+            farewell = self._host.farewells.of(hosted)
+            self._refuse(reply, (_gone() if farewell is None else farewell.refusal_of(connection)).shape)
             return
         if (limited := self._limit_of(hosted, member.author.id, member.author.role)) is not None:
-            reply(limited.shape)
+            self._refuse(reply, limited.shape)
             return
         if shape in POSTS and (wait := self._budgets.sends.ask(self._now())) > 0:
-            reply(Refusal(ErrorCode.BUSY, "the node has too much to do; try again", retry_after_ms=_ms(wait)).shape)
+            busy = Refusal(ErrorCode.BUSY, "the node has too much to do; try again", retry_after_ms=in_ms(wait))
+            self._refuse(reply, busy.shape)
             return
         connection.in_flight += 1
+        tally = self._tally
+        tally.events[name] += 1
 
         def answer(body: Any) -> None:
             connection.in_flight -= 1
+            if type(body) is ErrorShape:
+                tally.refused[body.error.code] += 1
             reply(body)
 
         try:
@@ -256,12 +180,13 @@ class RoomGateway:
 
     def malformed(self, name: object, *, binary: bool, oversized: bool) -> ErrorShape:
         """The error for an event that is not even read."""
-        if isinstance(name, str) and name not in REQUESTS:
-            return _unsupported(name)
-        if oversized:
-            return Refusal(ErrorCode.TOO_LARGE, "an event may have 16 KiB at most").shape
-        why = "nothing is binary in hall/1" if binary else "an event is a JSON list of its name and one object"
-        return Refusal(ErrorCode.BAD_REQUEST, why).shape
+        shape = _malformed(name, binary=binary, oversized=oversized)
+        self._tally.refused[shape.error.code] += 1
+        return shape
+
+    def _refuse(self, reply: Reply, shape: ErrorShape) -> None:
+        self._tally.refused[shape.error.code] += 1
+        reply(shape)
 
     def _later(self, answer: Reply, coroutine: Coroutine[Any, Any, Any]) -> None:
         """Answer with what a coroutine gives, or with the Refusal that it raises."""
@@ -279,28 +204,19 @@ class RoomGateway:
         self._spawn(run())
 
 
-def _join_request_of(auth: object) -> JoinRequest:
-    if auth is None:
-        raise Refusal(ErrorCode.TICKET_INVALID, "no ticket: ask the director's /route for one")
-    request = _convert(auth, JoinRequest)
-    if request.v != PROTOCOL_VERSION:
-        raise Refusal(ErrorCode.UNSUPPORTED, f"this node speaks hall/{PROTOCOL_VERSION}, not hall/{request.v}")
-    return request
-
-
 def _request_of(shape: type[Any], args: Sequence[object]) -> Any:
     if len(args) != 1:
         raise Refusal(ErrorCode.BAD_REQUEST, f"an event carries one object, not {len(args)}")
-    return _convert(args[0], shape)
+    return read_as(args[0], shape)
 
 
-def _convert(value: object, shape: type[T]) -> T:
-    try:
-        return msgspec.convert(value, shape)
-    except UnicodeError:
-        raise Refusal(ErrorCode.BAD_REQUEST, "half of a surrogate pair is no character") from None
-    except msgspec.ValidationError as error:
-        raise Refusal(ErrorCode.BAD_REQUEST, str(error)) from None
+def _malformed(name: object, *, binary: bool, oversized: bool) -> ErrorShape:
+    if isinstance(name, str) and name not in REQUESTS:
+        return _unsupported(name)
+    if oversized:
+        return Refusal(ErrorCode.TOO_LARGE, "an event may have 16 KiB at most").shape
+    why = "nothing is binary in hall/1" if binary else "an event is a JSON list of its name and one object"
+    return Refusal(ErrorCode.BAD_REQUEST, why).shape
 
 
 def _unsupported(name: str) -> ErrorShape:
@@ -311,9 +227,5 @@ def _failed() -> Refusal:
     return Refusal(ErrorCode.BUSY, "the node failed to answer; try again", retry_after_ms=1000)
 
 
-def _unconfirmed() -> Refusal:
-    return Refusal(ErrorCode.OWNER_UNCONFIRMED, "the node cannot confirm its lease now; try again", retry_after_ms=1000)
-
-
-def _ms(seconds: float) -> int:
-    return max(1, round(seconds * 1000))
+def _gone() -> Refusal:
+    return Refusal(ErrorCode.NOT_OWNER, "this node no longer serves the room; ask the director")

@@ -1,10 +1,8 @@
 """What a node tells about itself over HTTP, and which pages' browsers it answers."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
@@ -15,53 +13,16 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from director.contract.errors import ErrorCode, Refusal
 from director.contract.lease import NodeLease
-from shard_node.contract.events import NodeMode
-from shard_node.host import RoomHost
-
-
-class NodeCollector:
-    """Gauges read from the host when somebody scrapes."""
-
-    def __init__(self, host: RoomHost) -> None:
-        self._host = host
-
-    def collect(self) -> Iterable[Metric]:
-        rooms = list(self._host)
-        yield GaugeMetricFamily("hall_node_rooms", "Rooms open on this node", value=len(rooms))
-        yield GaugeMetricFamily(
-            "hall_node_connections", "Members connected", value=sum(hosted.members.connections for hosted in rooms)
-        )
-        yield GaugeMetricFamily(
-            "hall_node_behind", "Members that have not been shown all", value=sum(len(h.members.behind) for h in rooms)
-        )
-        overload = self._host.overload
-        mode = GaugeMetricFamily("hall_node_mode", "1 for the mode that the node is in", labels=["mode"])
-        for known in NodeMode:
-            mode.add_metric([known.value], float(known is overload.mode))
-        yield mode
-        yield GaugeMetricFamily(
-            "hall_node_lag_seconds", "How late the event loop was in the last second", value=overload.strain.lag
-        )
-        yield GaugeMetricFamily(
-            "hall_node_outgoing_bytes",
-            "Bytes that wait to be sent to members that have been shown all",
-            value=overload.strain.outgoing,
-        )
-        yield GaugeMetricFamily(
-            "hall_node_commit_seconds", "The slowest transaction of the last second", value=overload.strain.commit
-        )
-        paces = [hosted.pace_in(overload.mode) for hosted in rooms]
-        yield GaugeMetricFamily(
-            "hall_node_pace_seconds", "Pace of the room that gathers messages for longest", value=max(paces, default=0)
-        )
 
 
 def health_app(
-    host: RoomHost, *, lease: Callable[[], NodeLease], unready: Callable[[], str | None], routes: Sequence[Route] = ()
+    *,
+    lease: Callable[[], NodeLease],
+    unready: Callable[[], str | None],
+    figures: Callable[[], bytes],
+    routes: Sequence[Route] = (),
 ) -> Starlette:
     """`/healthz` (asks nobody), `/readyz` (503 and why, until the node may be given rooms), `/metrics` and `routes`."""
-    registry = CollectorRegistry()
-    registry.register(NodeCollector(host))
 
     async def healthz(request: Request) -> Response:
         held = lease()
@@ -74,7 +35,7 @@ def health_app(
         return refused(Refusal(ErrorCode.NO_NODES, why, retry_after_ms=1000))
 
     async def metrics(request: Request) -> Response:
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(figures(), media_type=CONTENT_TYPE_LATEST)
 
     async def nothing(request: Request, error: Exception) -> Response:
         return refused(Refusal(ErrorCode.UNSUPPORTED, f"this node has nothing at {request.url.path}"))

@@ -1,28 +1,25 @@
 """The rooms that this node owns: opened by fencing the store, ended when the store or the lease says so."""
 
-import asyncio
 from collections.abc import Callable, Iterator
-from functools import partial
 
 import structlog
 
-from director.contract.errors import ControlPathUnavailable, ErrorCode, Refusal
+from director.contract.errors import ErrorCode, Refusal
 from director.contract.ids import Incarnation, LogId, NodeName, RoomId
-from director.contract.ownership import Claimed, Outrun, RoomOwners, RoomRecord
+from director.contract.ownership import RoomOwners, RoomRecord
 from persistence.contract.messages import Draft
-from persistence.contract.store import Behind, Fenced, Opened, RoomHistory, RoomLog, StoreUnavailable
+from persistence.contract.store import Fenced, RoomHistory, RoomLog
 from persistence.contract.writing import DraftWriter, Settled
-from shard_node.contract.events import MAX_ANSWER_BYTES, MAX_RECOVERED, Bye
+from shard_node.contract.events import Bye
 from shard_node.core.overload import Overload
-from shard_node.core.room import Disallowed, Room
+from shard_node.core.room import Disallowed
+from shard_node.core.tally import NodeTally
 from shard_node.fanout.connection import Connection
 from shard_node.fanout.members import Member
 from shard_node.fanout.packets import event_packet
+from shard_node.farewell import Farewell, Farewells
 from shard_node.hosted_room import HostedRoom, OnOutcome
-
-OPEN_WITHIN = 3.0
-MAX_CLAIMS = 3
-STORE_DOUBTED_FOR = 10.0
+from shard_node.openings import Openings
 
 _log = structlog.get_logger()
 
@@ -46,28 +43,42 @@ class RoomHost:
         cpu: Callable[[], float] | None = None,
     ) -> None:
         self.node = node
-        self.incarnation = Incarnation("")
+        self.overload = Overload()
+        self.tally = NodeTally()
         self._log = log
-        self._history = history
-        self._owners = owners
         self._writer = writer
         self._now = now
-        self._new_log = new_log
         self._may_open = may_open
         self._end = end
-        self._cpu = cpu
+        self._openings = Openings(
+            node=node,
+            log=log,
+            history=history,
+            owners=owners,
+            now=now,
+            new_log=new_log,
+            may_open=may_open,
+            cpu=cpu,
+            tally=self.tally,
+        )
         self._rooms: dict[RoomId, HostedRoom] = {}
-        self._opening: dict[RoomId, asyncio.Task[HostedRoom]] = {}
-        self._closing: dict[RoomId, asyncio.Task[None]] = {}
+        self.farewells = Farewells()
         self._reported: dict[RoomId, int] = {}
-        self._store_failed_at: float | None = None
-        self.overload = Overload()
 
     def __iter__(self) -> Iterator[HostedRoom]:
         return iter(list(self._rooms.values()))
 
     def __len__(self) -> int:
         return len(self._rooms)
+
+    @property
+    def incarnation(self) -> Incarnation:
+        """The node's; rooms are opened as its."""
+        return self._openings.incarnation
+
+    @incarnation.setter
+    def incarnation(self, incarnation: Incarnation) -> None:
+        self._openings.incarnation = incarnation
 
     def room_of(self, room: RoomId) -> HostedRoom | None:
         """The room, if it is open here."""
@@ -84,94 +95,26 @@ class RoomHost:
         """The room, opened if need be; one opening at a time for each room. Without `record` Redis is asked for it.
 
         Raises Refusal: NOT_OWNER if another owns it, OWNER_UNCONFIRMED if nobody can say, STORE_UNAVAILABLE if the
-        store does not open it within 3 s; the room is then given back, so that the director can take another node. A
-        caller that is cancelled leaves the opening to the others."""
+        store does not open it within 3 s (the room is then given back, so that the director can take another node),
+        MOVED if it has just moved away. A caller that is cancelled leaves the opening to the others."""
         hosted = self._rooms.get(room)
         if hosted is not None:
             return hosted
-        task = self._opening.get(room)
-        if task is None:
-            task = asyncio.get_running_loop().create_task(self._open(room, record), name=f"open {room}")
-            self._opening[room] = task
-            task.add_done_callback(lambda done: self._opened(room, done))
-        return await asyncio.shield(task)
+        if record is None and self.farewells.has(room) and not self._openings.is_opening(room):
+            raise Refusal(ErrorCode.MOVED, "the room has moved to another node; ask the director")
+        return await self._openings.open(room, record, self._take_in)
 
-    def _opened(self, room: RoomId, task: asyncio.Task[HostedRoom]) -> None:
-        del self._opening[room]
-        if not task.cancelled():
-            task.exception()  # taken by whoever waits; nobody may
+    def _take_in(self, hosted: HostedRoom) -> None:
+        self._rooms[hosted.record.room] = hosted
 
-    async def _open(self, room: RoomId, record: RoomRecord | None) -> HostedRoom:
-        closing = self._closing.get(room)
-        if closing is not None:
-            await asyncio.wait([closing])
-            record = None
-        if not self._may_open():
-            raise Refusal(
-                ErrorCode.OWNER_UNCONFIRMED, "the node cannot confirm its lease now; try again", retry_after_ms=1000
-            )
-        incarnation = self.incarnation
-        held: list[RoomRecord] = []
-        try:
-            async with asyncio.timeout(OPEN_WITHIN):
-                if record is None:
-                    record = await self._owners.room_record(room)
-                if record is None or (record.owner, record.incarnation) != (self.node, incarnation):
-                    raise _not_owner(room)
-                held = [record]
-                hosted = await self._fence(held)
-        except ControlPathUnavailable as error:
-            raise Refusal(
-                ErrorCode.OWNER_UNCONFIRMED, "who owns the room cannot be confirmed now; try again", retry_after_ms=1000
-            ) from error
-        except (StoreUnavailable, TimeoutError) as error:
-            _log.warning("room_not_opened", room=room, why=repr(error))
-            if held:
-                self._store_failed_at = self._now()
-                await self._release(held[-1], held[-1].epoch)
-            raise Refusal(
-                ErrorCode.STORE_UNAVAILABLE, "the store does not open the room now; try again", retry_after_ms=1000
-            ) from error
-        if incarnation != self.incarnation or not self._may_open():
-            raise _not_owner(room)
-        self._rooms[room] = hosted
-        self._store_failed_at = None
-        _log.info("room_opened", room=room, epoch=hosted.room.epoch, head=hosted.room.head)
-        return hosted
+    def is_opening(self, room: RoomId) -> bool:
+        """Whether the room is being opened now."""
+        return self._openings.is_opening(room)
 
     @property
     def store_ok(self) -> bool:
         """Whether no opening has failed at the store in the last 10 s; directors prefer nodes that say so."""
-        return self._store_failed_at is None or self._now() - self._store_failed_at > STORE_DOUBTED_FOR
-
-    async def _fence(self, held: list[RoomRecord]) -> HostedRoom:
-        """Open the store as the last of the records `held`; a record claimed anew is added to them."""
-        for _ in range(MAX_CLAIMS):
-            record = held[-1]
-            opened = await self._log.open_room(
-                record.room, epoch=record.epoch, incarnation=record.incarnation, fresh_log=self._new_log()
-            )
-            match opened:
-                case Opened(state):
-                    page = await self._history.read_before(
-                        record.room, before=None, limit=MAX_RECOVERED, max_bytes=MAX_ANSWER_BYTES
-                    )
-                    room = Room(record.room, state, page.entries)
-                    return HostedRoom(record, room, now=self._now, cpu=self._cpu)
-                case Behind(epoch):
-                    answer = await self._owners.renew_claim(
-                        record.room,
-                        node=record.owner,
-                        incarnation=record.incarnation,
-                        epoch=record.epoch,
-                        floor=epoch,
-                    )
-                    match answer:
-                        case Claimed(renewed):
-                            held.append(renewed)
-                        case Outrun():
-                            raise _not_owner(record.room)
-        raise _not_owner(held[-1].room)
+        return self._openings.store_ok
 
     # members
 
@@ -182,6 +125,9 @@ class RoomHost:
     def remove(self, hosted: HostedRoom, connection: Connection) -> None:
         """A connection left; idempotent."""
         hosted.remove(connection)
+        farewell = self.farewells.of(hosted)
+        if farewell is not None:
+            farewell.left()
 
     def changed_counts(self) -> dict[RoomId, int]:
         """Members of the rooms in which their number differs from what was last reported."""
@@ -197,20 +143,33 @@ class RoomHost:
     def post(self, hosted: HostedRoom, draft: Draft, on_outcome: OnOutcome) -> Disallowed | None:
         """Put a draft to the store, behind all that were posted before; `on_outcome` is called once, later.
 
-        Raises Refusal with BUSY if too many wait. A draft that the room's mode forbids is answered with Disallowed, and
-        not put."""
+        Raises Refusal with BUSY or FROZEN if too many wait. A draft that the room's mode forbids is answered with
+        Disallowed, and not put. In a frozen room it waits until the room is thawed or has moved; then `on_outcome` may
+        be given Disallowed, too."""
+        disallowed = self._judge(hosted, draft)
+        if disallowed is not None:
+            return disallowed
+        if hosted.is_frozen:
+            hosted.hold(draft, on_outcome)
+        elif not self._put(hosted, draft, on_outcome):
+            raise _too_many()
+        return None
+
+    def _judge(self, hosted: HostedRoom, draft: Draft) -> Disallowed | None:
         match hosted.room.post(draft, self._now()):
             case Disallowed() as disallowed if not hosted.is_asked(draft):
                 return disallowed
             case _:
-                pass
+                return None
+
+    def _put(self, hosted: HostedRoom, draft: Draft, on_outcome: OnOutcome) -> bool:
         hosted.wait_for(draft, on_outcome)
         record = hosted.record
         epoch, head = hosted.room.epoch, hosted.room.head
-        if not self._writer.put(record.room, draft, epoch=epoch, incarnation=record.incarnation, head=head):
-            hosted.give_up(draft)
-            raise Refusal(ErrorCode.BUSY, "the node has too many messages waiting; try again", retry_after_ms=500)
-        return None
+        if self._writer.put(record.room, draft, epoch=epoch, incarnation=record.incarnation, head=head):
+            return True
+        hosted.give_up(draft)
+        return False
 
     def settled(self, settled: Settled) -> None:
         """Take the store's word for one room's batch: answers first, then one frame, in one step."""
@@ -224,8 +183,55 @@ class RoomHost:
             self.drop(settled.room, ErrorCode.NOT_OWNER)
             return
         if any(isinstance(outcome, Fenced) for _, outcome in settled.results):
+            self.tally.fenced += 1
             _log.warning("room_fenced", room=settled.room, epoch=settled.epoch)
             self.drop(settled.room, ErrorCode.NOT_OWNER)
+
+    # moving away
+
+    def freeze(self, hosted: HostedRoom) -> None:
+        """Hold what is posted from now on, and let what was put be settled soon."""
+        hosted.freeze()
+        self._writer.hurry(hosted.record.room)
+
+    def thaw(self, hosted: HostedRoom) -> None:
+        """The room stays: what was held is put, in order. Nothing happens to one that is not frozen, or not here."""
+        if self._rooms.get(hosted.record.room) is hosted and hosted.is_frozen:
+            for draft, on_outcome in hosted.thaw():
+                if not self._put(hosted, draft, on_outcome):
+                    on_outcome(_too_many())
+
+    async def reopen(self, hosted: HostedRoom, record: RoomRecord) -> bool:
+        """Go on with a frozen room as the owner by `record`, which is of a later epoch: its members are shown what
+        another owner has committed meanwhile, and then what was held is put. False if it came to be another's, or the
+        store does not open it: the room has been dropped then."""
+        room = record.room
+        try:
+            fresh = await self._openings.fence(room, record)
+        except Refusal as refusal:
+            _log.warning("room_not_reopened", room=room, code=refusal.code)
+            fresh = None
+        if self._rooms.get(room) is not hosted:
+            return False
+        if fresh is None or not hosted.go_on_as(fresh):
+            self.drop(room, ErrorCode.NOT_OWNER)
+            return False
+        _log.info("room_reopened", room=room, epoch=hosted.room.epoch, head=hosted.room.head)
+        for draft, on_outcome in hosted.thaw():
+            disallowed = self._judge(hosted, draft)
+            if disallowed is not None:
+                on_outcome(disallowed)
+            elif not self._put(hosted, draft, on_outcome):
+                on_outcome(_too_many())
+        return True
+
+    def depart(self, hosted: HostedRoom, farewell: Farewell) -> None:
+        """The room has moved: it is served here no more, and its members go where the farewell sends them."""
+        room = hosted.record.room
+        del self._rooms[room]
+        self.farewells.add(hosted, farewell)
+        self._writer.forget(room, epoch=hosted.room.epoch)
+        _log.info("room_departed", room=room, epoch=hosted.room.epoch, members=hosted.members.connections)
 
     # ending
 
@@ -234,6 +240,7 @@ class RoomHost:
         hosted = self._rooms.pop(room, None)
         if hosted is None:
             return
+        self.tally.dropped[code] += 1
         hosted.showing.stop()
         hosted.fail_waiting(code, "this node no longer serves the room; ask the director")
         self._writer.forget(room, epoch=hosted.room.epoch)
@@ -248,6 +255,7 @@ class RoomHost:
 
     def bye(self, connection: Connection, code: ErrorCode, *, retry_after_ms: int = 0) -> None:
         """Tell a client why and what to do, and disconnect it."""
+        self.tally.byes[code] += 1
         connection.write(event_packet("bye", Bye(code, code.action, retry_after_ms)))
         self._end(connection)
 
@@ -262,26 +270,9 @@ class RoomHost:
         for hosted in idle:
             room = hosted.record.room
             del self._rooms[room]
+            self.tally.closed += 1
             self._writer.forget(room, epoch=hosted.room.epoch)
-            task = asyncio.get_running_loop().create_task(self._release(hosted.record, hosted.room.epoch))
-            self._closing[room] = task
-            task.add_done_callback(partial(self._closed, room))
-
-    def _closed(self, room: RoomId, task: asyncio.Task[None]) -> None:
-        del self._closing[room]
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("release_failed", room=room, why=repr(error))
-
-    async def _release(self, record: RoomRecord, epoch: int) -> None:
-        try:
-            await self._owners.release(
-                record.room, node=record.owner, incarnation=record.incarnation, epoch=record.epoch
-            )
-        except ControlPathUnavailable:
-            # the record stays: the next one who comes finds it, and the room opens again
-            _log.warning("release_unanswered", room=record.room, epoch=epoch)
-        else:
-            _log.info("room_closed", room=record.room, epoch=epoch)
+            self._openings.give_back(hosted.record)
 
     async def confirm_rows(self) -> None:
         """Ask the store whether the rooms are still ours, and drop those that are not. Raises StoreUnavailable."""
@@ -289,12 +280,13 @@ class RoomHost:
         states = await self._log.row_states(list(asked))
         for room, hosted in asked.items():
             state = states.get(room)
-            if self._rooms.get(room) is not hosted:
-                continue
+            if self._rooms.get(room) is not hosted or hosted.is_frozen:
+                continue  # of a frozen room its departure finds out
             ours = (hosted.room.log, hosted.room.epoch, hosted.record.incarnation)
             if state is None or (state.log, state.epoch, state.incarnation) != ours:
+                self.tally.fenced += 1
                 self.drop(room, ErrorCode.NOT_OWNER)
 
 
-def _not_owner(room: RoomId) -> Refusal:
-    return Refusal(ErrorCode.NOT_OWNER, f"this node does not own {room}; ask the director")
+def _too_many() -> Refusal:
+    return Refusal(ErrorCode.BUSY, "the node has too many messages waiting; try again", retry_after_ms=500)

@@ -36,6 +36,7 @@ class LeaseKeeper:
         timings: LeaseTimings,
         now: Callable[[], float],
         new_incarnation: Callable[[], Incarnation],
+        joins_per_second: Callable[[], float],
     ) -> None:
         self.lease = lease
         self.acquired = asyncio.Event()
@@ -46,6 +47,7 @@ class LeaseKeeper:
         self._timings = timings
         self._now = now
         self._new_incarnation = new_incarnation
+        self._joins_per_second = joins_per_second
         self._generation = ""
         self._asserted = ""
         self._redis_at = float("-inf")
@@ -56,6 +58,11 @@ class LeaseKeeper:
     def verdict(self) -> Verdict:
         """What the node may do at this moment. Asks nobody."""
         return judge(now=self._now(), redis_at=self._redis_at, store_at=self._store_at, timings=self._timings)
+
+    @property
+    def redis_age(self) -> float:
+        """Seconds since the last renewal that Redis confirmed was sent; infinite before the first."""
+        return self._now() - self._redis_at
 
     def may_admit(self) -> bool:
         """Whether a member may join a room that is open."""
@@ -90,6 +97,11 @@ class LeaseKeeper:
         if self.acquired.is_set() and isinstance(self.verdict(), DropRooms) and len(self._host):
             _log.error("rooms_dropped", why="neither Redis nor the store has answered in time")
             self._lose()
+
+    async def drain(self) -> None:
+        """Take no further rooms, and tell the directors at once."""
+        self.lease = msgspec.structs.replace(self.lease, state=NodeState.DRAINING)
+        await self.step()
 
     async def release(self) -> None:
         """Admit nobody any more and give the lease up, so that the rooms can be given to others at once."""
@@ -135,6 +147,7 @@ class LeaseKeeper:
             await self._assert_rooms()
 
     def _lose(self) -> None:
+        self._host.tally.leases_lost += 1
         _log.error("lease_lost", node=self.lease.node, incarnation=self.lease.incarnation)
         self._host.drop_all(ErrorCode.LEASE_LOST)
         self._begin_anew()
@@ -161,7 +174,8 @@ class LeaseKeeper:
                 case Claimed():
                     pass
                 case Outrun():
-                    if self._host.room_of(room) is hosted:
+                    # of a frozen room its departure finds out
+                    if self._host.room_of(room) is hosted and not hosted.is_frozen:
                         self._host.drop(room, ErrorCode.NOT_OWNER)
         self._asserted = generation
 
@@ -186,6 +200,7 @@ class LeaseKeeper:
             rooms=len(self._host),
             members=sum(len(hosted.members) for hosted in self._host),
             store_ok=self._host.store_ok,
+            joins_per_second=self._joins_per_second(),
         )
 
 

@@ -103,7 +103,10 @@ class RoomRequests:
     def _post(self, hosted: HostedRoom, draft: Draft, answer: Answer) -> None:
         _tidy_cid(draft.cid)
 
-        def settled(outcome: Outcome | Refusal) -> None:
+        def settled(outcome: Outcome | Refusal | Disallowed) -> None:
+            if isinstance(outcome, Disallowed):
+                self._later(answer, self._earlier_result(hosted, draft, outcome))
+                return
             try:
                 answer(changed_of(draft, outcome))
             except Refusal as refusal:
@@ -111,7 +114,7 @@ class RoomRequests:
 
         disallowed = self._host.post(hosted, draft, settled)
         if disallowed is not None:
-            self._later(answer, self._earlier_result(hosted, draft, disallowed))
+            settled(disallowed)
 
     async def _earlier_result(self, hosted: HostedRoom, draft: Draft, disallowed: Disallowed) -> Changed:
         """What the room refuses now may be the retry of something that it took before."""

@@ -1,6 +1,7 @@
 """RoomMessages: a room's history over HTTP, for those who read without joining (protocol, section 2).
 
 `GET /rooms/{room}/messages?before=|after=&limit=` with `Authorization: Bearer TICKET`; the answer is the `history` ack.
+It stands beside the Socket.IO path: where that is /n/node-2/socket.io/, this is /n/node-2/rooms/{room}/messages.
 """
 
 import re
@@ -28,15 +29,17 @@ ReadHistory = Callable[[JoinRequest, HistoryRequest], Awaitable[HistoryPage]]
 
 
 class RoomMessages:
-    """Answers by `read_history`, which checks the ticket and raises Refusal. Foreign origins were refused before."""
+    """Answers by `read_history`, which checks the ticket and raises Refusal. Foreign origins were refused before.
+    `beside` is the Socket.IO path, with its slashes."""
 
-    def __init__(self, read_history: ReadHistory) -> None:
+    def __init__(self, read_history: ReadHistory, *, beside: str) -> None:
         self._read_history = read_history
+        self._prefix = beside.rstrip("/").rpartition("/")[0]
         self._reading = 0
 
     @property
     def routes(self) -> tuple[Route, ...]:
-        path = "/rooms/{room}/messages"
+        path = self._prefix + "/rooms/{room}/messages"
         return (
             Route(path, self._messages, methods=["GET"]),
             Route(path, self._preflight, methods=["OPTIONS"]),

@@ -15,6 +15,7 @@ SECONDS: dict[str, JsonValue] = {"unit": "s"}
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104 - compared with, not bound to
+_REDIS = ("redis://", "rediss://", "unix://", "redis+sentinel://")
 
 
 class NodeSettings(BaseSettings):
@@ -71,6 +72,12 @@ class NodeSettings(BaseSettings):
     lease_guard: float = Field(
         default=1.0, description="what a node keeps clear of its lease's end", json_schema_extra=SECONDS
     )
+    log_format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="logs as JSON, or in colours for people; auto: these on a terminal, else JSON"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="the least that is logged; of libraries never less than warnings"
+    )
     fanout: Literal["direct", "stock"] = Field(
         default="direct",
         description="how members are written to: `direct`, or `stock` (all by python-socketio; to be used if in doubt)",
@@ -84,6 +91,12 @@ class NodeSettings(BaseSettings):
     room_linger: float = Field(
         default=60.0, description="an empty room is closed after", ge=0, json_schema_extra=SECONDS
     )
+    drain_within: float = Field(
+        default=25.0,
+        description="on SIGTERM a node waits so long at most until its rooms have been moved",
+        ge=0,
+        json_schema_extra=SECONDS,
+    )
     max_waiting: int = Field(
         default=10_000, description="messages that may wait for the store before senders get BUSY", ge=1
     )
@@ -94,6 +107,34 @@ class NodeSettings(BaseSettings):
         if not re.fullmatch(r"/([A-Za-z0-9._~-]+/)+", path):
             raise ValueError(f"HALL_NODE_PATH must begin and end with a slash, like /socket.io/; got {path!r}")
         return path
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_url_is_known(cls, url: str) -> str:
+        if not url.startswith(_REDIS):
+            # it may carry a password, and is not shown
+            raise ValueError(f"HALL_REDIS_URL begins with one of {', '.join(_REDIS)}")
+        return url
+
+    @field_validator("node_url", "node_probe_url", "director_url")
+    @classmethod
+    def _url_is_an_origin(cls, url: str) -> str:
+        if url and not _is_origin(url):
+            raise ValueError(f"takes an origin like https://chat.example.org, without a path; got {url!r}")
+        return url
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _origins_are_origins(cls, origins: str) -> str:
+        for origin in filter(None, map(str.strip, origins.split(","))):
+            if not _is_origin(origin):
+                raise ValueError(f"takes origins like https://chat.example.org, without a path; got {origin!r}")
+        return origins
+
+    @model_validator(mode="after")
+    def _timings_are_in_order(self) -> "NodeSettings":
+        _ = self.timings
+        return self
 
     @model_validator(mode="after")
     def _demo_stays_at_home(self) -> "NodeSettings":
@@ -149,6 +190,13 @@ class NodeSettings(BaseSettings):
             port = f":{parts.port}" if parts.port else ""
             allowed = [f"{parts.scheme}://{host}{port}" for host in ("127.0.0.1", "localhost")]
         return tuple(dict.fromkeys([*allowed, self.url, self.probe_url]))
+
+
+def _is_origin(url: str) -> bool:
+    """Whether it is scheme, host and port alone; a slash at the end does not count."""
+    parts = urlsplit(url.rstrip("/"))
+    beyond = parts.path or parts.query or parts.fragment
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and not beyond
 
 
 def _is_local(redis_url: str) -> bool:

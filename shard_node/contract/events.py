@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from director.contract.ids import Epoch, LogId, RoomId, Seq
+from director.contract.ids import Epoch, LogId, NodeName, RoomId, Seq
 from persistence.contract.messages import Author, Entry, Mode
 
 PROTOCOL_VERSION = 1
@@ -198,6 +198,18 @@ class Bye(msgspec.Struct, frozen=True):
     action: str
     retry_after_ms: int
     message: str | UnsetType = UNSET
+
+
+class Moved(msgspec.Struct, frozen=True):
+    """`moved`: the room is another node's; stay for `after_ms`, then join there with your position. The ticket is good
+    for 30 s more at least."""
+
+    url: str
+    path: str
+    node: NodeName
+    epoch: Epoch
+    ticket: str
+    after_ms: int
 
 
 class Members(msgspec.Struct, frozen=True):

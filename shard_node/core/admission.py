@@ -22,19 +22,22 @@ SEND_RATE = Rate(per_second=5_000, burst=10_000)
 
 
 class Gate:
-    """A budget. `ask` gives 0.0 (come in), or the seconds until a slot of one's own."""
+    """A budget. `ask` gives 0.0 (come in), or the seconds until a slot of one's own; it counts both."""
 
-    __slots__ = ("_bucket", "_next_at", "_rate")
+    __slots__ = ("_bucket", "_next_at", "_rate", "admitted", "refused")
 
     def __init__(self, rate: Rate, now: float) -> None:
         self._rate = rate
         self._bucket = TokenBucket(rate, now)
         self._next_at = now
+        self.admitted = self.refused = 0
 
     def ask(self, now: float) -> float:
         """Ask for one admission at monotonic `now`."""
         if self._bucket.take(now) == 0.0:
+            self.admitted += 1
             return 0.0
+        self.refused += 1
         slot_at = max(now, self._next_at) + 1 / self._rate.per_second
         # those who asked long ago are in or gone: slots beyond the window begin anew
         self._next_at = slot_at if slot_at - now <= MAX_WINDOW else now

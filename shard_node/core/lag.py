@@ -1,6 +1,8 @@
 """How late this process is, and whether it was asleep: a beat that comes late tells of a pause in which the world may
 have moved on."""
 
+from director.contract.spread import QUICK, Spread
+
 BEAT_EVERY = 0.1
 MAX_LAG = 1.0
 
@@ -16,11 +18,14 @@ class LagProbe:
         self._doubt_since: float | None = None
         self._latest = 0.0
         self._due_at = now + BEAT_EVERY
+        self.lateness = Spread(QUICK)
 
     def beat(self, now: float) -> None:
         """The process ran at monotonic `now`."""
         self._look(now)
-        self._latest = max(self._latest, now - self._due_at)
+        late = max(0.0, now - self._due_at)
+        self._latest = max(self._latest, late)
+        self.lateness.note(late)
         self._beat_at = now
         self._due_at = now + BEAT_EVERY
 

@@ -98,11 +98,13 @@ class Members:
         """Bytes that wait to be sent to those who have been shown all."""
         return sum(member.connection.unsent for member in self._members.values() if member.behind_since is None)
 
-    def fell_behind(self, member: Member, now: float) -> None:
-        """The member was not shown something."""
-        if member.behind_since is None:
-            member.behind_since = now
-            self._behind[member.connection.sid] = member
+    def fell_behind(self, member: Member, now: float) -> bool:
+        """The member was not shown something; whether it had been shown all until then."""
+        if member.behind_since is not None:
+            return False
+        member.behind_since = now
+        self._behind[member.connection.sid] = member
+        return True
 
     def moved_on(self, member: Member, now: float) -> None:
         """The member was shown something, and there is more: others come first now."""

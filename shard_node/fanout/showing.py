@@ -16,6 +16,7 @@ from director.contract.ids import Seq
 from shard_node.contract.events import Frame
 from shard_node.core.catch_up import TooFar
 from shard_node.core.room import Gap, Room
+from shard_node.core.tally import NodeTally
 from shard_node.fanout.members import Member, Members
 from shard_node.fanout.packets import Packet, event_packet
 
@@ -26,7 +27,7 @@ CATCH_UP_WITHIN = 0.02
 
 class Showing:
     """Shows one room's entries to its members. `now` is monotonic. `cpu` counts the seconds that this thread has run,
-    and `learn(seconds, members)` is told how many of them each batch has taken."""
+    and `learn(seconds, members)` is told how many of them each batch has taken. What is shown is counted in `tally`."""
 
     def __init__(
         self,
@@ -35,11 +36,13 @@ class Showing:
         now: Callable[[], float],
         cpu: Callable[[], float] | None = None,
         learn: Callable[[float, int], None] | None = None,
+        tally: NodeTally | None = None,
     ) -> None:
         self._members = members
         self._now = now
         self._cpu = cpu or now
         self._learn = learn
+        self._tally = tally or NodeTally()
         self._batch: list[tuple[Seq, Seq, Packet]] = []
         self._left: Iterator[Member] = iter(())
         self._next: asyncio.Handle | None = None
@@ -55,6 +58,8 @@ class Showing:
         began_at = self._cpu()
         self._batch = [(Seq(frame.from_ - 1), frame.to, event_packet("frame", frame)) for frame in frames]
         self._left, self._size = iter(self._members), self._members.connections
+        for _, _, packet in self._batch:
+            self._tally.frame_bytes.note(len(packet.frame))
         self._cost = self._cpu() - began_at
         self._show_slice()
 
@@ -75,7 +80,7 @@ class Showing:
             now, to = self._now(), self._batch[-1][1]
             for member in self._left:
                 if member.shown < to:
-                    self._members.fell_behind(member, now)
+                    self._tally.fell_behind += self._members.fell_behind(member, now)
             self._batch = []
 
     def _show_slice(self) -> None:
@@ -86,15 +91,19 @@ class Showing:
     def _offer_slice(self) -> None:
         now, began_at = self._now(), self._cpu()
         some = list(islice(self._left, SLICE))
+        missed = 0
         for last, to, packet in self._batch:
             for member in some:
                 if member.shown == last and member.connection.offer(packet):
                     member.shown = to
                 elif member.shown < to:
-                    self._members.fell_behind(member, now)
+                    missed += 1
+                    self._tally.fell_behind += self._members.fell_behind(member, now)
+        self._tally.deliveries += len(some) * len(self._batch) - missed
         self._cost += self._cpu() - began_at
         if len(some) < SLICE:
             self._batch = []
+            self._tally.fanout.note(self._cost)
             if self._learn is not None:
                 self._learn(self._cost, self._size)
 
@@ -108,7 +117,7 @@ class Showing:
             if self._now() - began_at > CATCH_UP_WITHIN:
                 break
             before = member.shown
-            is_told = _show_rest(member, room, steps)
+            is_told = self._show_rest(member, room, steps)
             if member.shown >= room.head:
                 self._members.caught_up(member)
             elif is_told and member.shown > before:
@@ -117,32 +126,33 @@ class Showing:
                 too_slow.append(member)
         return too_slow
 
-
-_Steps = dict[Seq, tuple[Packet, Seq] | None]
-
-
-def _show_rest(member: Member, room: Room, steps: _Steps) -> bool:
-    """Show a member what it lacks, as far as it reads; False if that can no longer be told. `steps` are shared by
-    those who lack the same."""
-    while member.shown < room.head and member.connection.reads:
-        if member.shown not in steps:
-            steps[member.shown] = _step_of(room, member.shown)
-        step = steps[member.shown]
-        if step is None:
-            return False
-        packet, to = step
-        if not member.connection.offer(packet):
-            break
-        member.shown = to
-    return True
+    def _show_rest(self, member: Member, room: Room, steps: "_Steps") -> bool:
+        """Show a member what it lacks, as far as it reads; False if that can no longer be told. `steps` are shared by
+        those who lack the same."""
+        while member.shown < room.head and member.connection.reads:
+            if member.shown not in steps:
+                steps[member.shown] = _step_of(room, member.shown)
+            step = steps[member.shown]
+            if step is None:
+                return False
+            packet, to, is_gap = step
+            if not member.connection.offer(packet):
+                break
+            member.shown = to
+            self._tally.deliveries += 1
+            self._tally.gaps += is_gap
+        return True
 
 
-def _step_of(room: Room, shown: Seq) -> tuple[Packet, Seq] | None:
-    """The next packet for a member behind, and how far it brings it; None if it lacks too much."""
+_Steps = dict[Seq, tuple[Packet, Seq, bool] | None]
+
+
+def _step_of(room: Room, shown: Seq) -> tuple[Packet, Seq, bool] | None:
+    """The next packet for a member behind, how far it brings it, and whether by a gap; None if it lacks too much."""
     match room.next_for(shown):
         case Frame() as frame:
-            return event_packet("frame", frame), frame.to
+            return event_packet("frame", frame), frame.to, False
         case Gap(frame):
-            return event_packet("gap", frame), frame.to
+            return event_packet("gap", frame), frame.to, True
         case TooFar():
             return None
