@@ -21,24 +21,29 @@ _TYPES = {
     ".svg": "image/svg+xml",
     ".woff2": "font/woff2",
 }
-# The client talks to nodes, whose origins nobody knows beforehand.
-_POLICY = "; ".join(
-    [
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self' data:",
-        "font-src 'self'",
-        "manifest-src 'self'",
-        "connect-src 'self' http: https: ws: wss:",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-    ]
-)
+
+
+def _policy(connect: str) -> str:
+    return "; ".join(
+        [
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            "img-src 'self' data:",
+            "font-src 'self'",
+            "manifest-src 'self'",
+            f"connect-src {connect}",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+        ]
+    )
+
+
 _HEADERS = {
     "Cache-Control": "no-cache",
-    "Content-Security-Policy": _POLICY,
+    # The client talks to nodes, whose origins nobody knows beforehand.
+    "Content-Security-Policy": _policy("'self' http: https: ws: wss:"),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
@@ -59,10 +64,16 @@ class _WebFiles(StaticFiles):
 
 
 def pages(web: Path = WEB) -> list[BaseRoute]:
-    """`/` is the classroom, `/web/` all files of the folder `web`."""
+    """`/` is the classroom, `/operations` the operators' page, `/web/` all files of the folder `web`."""
     files = _WebFiles(directory=web, check_dir=False)
 
     async def classroom(request: Request) -> Response:
         return await files.get_response("classroom.html", request.scope)
 
-    return [Route("/", classroom), Mount("/web", files)]
+    async def operations(request: Request) -> Response:
+        response = await files.get_response("operations.html", request.scope)
+        # What operators may do is asked of the director alone.
+        response.headers["Content-Security-Policy"] = _policy("'self'")
+        return response
+
+    return [Route("/", classroom), Route("/operations", operations), Mount("/web", files)]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.fleet import Fleet
+from tests.support.lecture import Hall
 
 SCRIPT = Path(__file__).with_name("js") / "stock_members.mjs"
 EACH = 60
@@ -15,7 +16,7 @@ EACH = 60
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
 
-def conversation(node: str, fleet: Fleet, room: str, mode: str) -> dict[str, Any]:
+def conversation(node: str, fleet: Hall, room: str, mode: str) -> dict[str, Any]:
     run = subprocess.run(
         [node, str(SCRIPT), fleet.director_url, room, mode], capture_output=True, text=True, timeout=90, check=False
     )
@@ -28,7 +29,11 @@ def conversation(node: str, fleet: Fleet, room: str, mode: str) -> dict[str, Any
 def test_stock_members_see_one_order_without_a_hole(stock_client: str, fleet: Fleet, mode: str) -> None:
     """They talk at once, one comes in the middle of it, one leaves, misses some, resumes and gets exactly that;
     refusals carry their data, and what is binary or unknown its error."""
-    told = conversation(stock_client, fleet, f"stock-{mode}", mode)
+    assert_one_order(conversation(stock_client, fleet, f"stock-{mode}", mode), mode)
+
+
+def assert_one_order(told: dict[str, Any], mode: str) -> None:
+    """What the script told is what the protocol promises."""
     ada, bob, cat, back = (told[name] for name in ("ada", "bob", "cat", "back"))
 
     assert ada["seqs"] == list(range(1, 2 * EACH + 7))

@@ -17,8 +17,11 @@ export function languageOf(wanted) {
 
 export class Words {
   #listeners = new Set();
+  #languages;
 
-  constructor(language) {
+  /** `languages` are the words of a page, by language; one without a word says it in English. */
+  constructor(language, languages = LANGUAGES) {
+    this.#languages = languages;
     this.#speak(language);
   }
 
@@ -47,7 +50,7 @@ export class Words {
 
   /** The text of `key`, its {fields} filled in; a number in {n} also chooses the plural. */
   say(key, fields = {}) {
-    const found = LANGUAGES[this.language][key] ?? en[key] ?? key;
+    const found = this.#languages[this.language][key] ?? this.#languages.en[key] ?? key;
     const template = typeof found === "string" ? found : (found[this.#plural.select(fields.n)] ?? found.other);
     return template.replace(/\{(\w+)\}/g, (whole, name) => {
       const value = fields[name];
@@ -58,7 +61,12 @@ export class Words {
   /** Why something failed: our words for its code, else the server's. */
   why(error) {
     const key = `error.${error?.code}`;
-    return key in en ? this.say(key) : (error?.message ?? "?");
+    return this.has(key) ? this.say(key) : (error?.message ?? "?");
+  }
+
+  /** Whether there are words for `key`. */
+  has(key) {
+    return key in this.#languages.en;
   }
 
   time(at) {
