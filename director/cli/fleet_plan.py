@@ -1,8 +1,9 @@
 """FleetPlan: the processes of a fleet on one machine, with their ports and settings."""
 
+import signal
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import httpx
 
@@ -23,7 +24,9 @@ def node_port(director_port: int, number: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class FleetPlan:
-    """What `hall up` runs: an embedded server (None: `redis_url` is somebody else's), one director, `nodes` nodes."""
+    """What `hall up` runs: an embedded server (None: `redis_url` is somebody else's), one director, `nodes` nodes.
+
+    `public_url` is the origin of a proxy before them all, with a path for each node (deploy/nginx.conf); "": none."""
 
     folder: DataFolder
     nodes: int
@@ -31,10 +34,17 @@ class FleetPlan:
     embedded: EmbeddedRedis | None
     redis_url: str
     store_url: str
+    public_url: str = ""
 
     @property
     def director_url(self) -> str:
+        """The director's own address."""
         return f"http://{HOST}:{self.port}"
+
+    @property
+    def front_url(self) -> str:
+        """The director as browsers see it."""
+        return self.public_url or self.director_url
 
     def server(self) -> Sequence[Child]:
         """What must be ready before the rest is started, and is ended after it."""
@@ -55,11 +65,15 @@ class FleetPlan:
             "HALL_NODE_NAME": f"node-{number}",
             "HALL_NODE_HOST": HOST,
             "HALL_NODE_PORT": str(port),
-            "HALL_NODE_URL": url,
+            "HALL_NODE_URL": self.public_url or url,
             "HALL_NODE_PROBE_URL": url,
         }
+        if self.public_url:
+            settings["HALL_NODE_PATH"] = f"/n/node-{number}/socket.io/"
         pause = _NODE_PAUSE if self.nodes > 1 else 0.0
-        return self._child(client, f"node-{number}", "shard_node.app", port, settings, pause=pause)
+        child = self._child(client, f"node-{number}", "shard_node.app", port, settings, pause=pause)
+        # on SIGTERM a node gives its rooms away first: where all end there is nobody to take them
+        return replace(child, end_signal=signal.SIGINT)
 
     def _child(
         self,
@@ -86,6 +100,6 @@ class FleetPlan:
             "HALL_REDIS_URL": self.redis_url,
             "HALL_STORE_URL": self.store_url,
             "HALL_DIRECTOR_HOST": HOST,
-            "HALL_DIRECTOR_URL": self.director_url,
+            "HALL_DIRECTOR_URL": self.front_url,
         }
         return Child(name, (sys.executable, "-m", module), ready, url, env={**shared, **settings}, pause=pause)

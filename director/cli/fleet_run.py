@@ -94,7 +94,7 @@ class FleetRun:
         self._is_up = True
         self._write()
         self._screen.end_start(self._shown(), elapsed=loop.time() - began_at)
-        self._screen.tell(f"ready: {self._plan.director_url}/?room={_DEMO_ROOM}", style="bold green")
+        self._screen.tell(f"ready: {self._plan.front_url}/?room={_DEMO_ROOM}", style="bold green")
         self._screen.tell(f"Ctrl-C ends it; logs are in {self._plan.folder.logs}", style="dim")
         return None
 

@@ -3,7 +3,26 @@ that `hall --help` is there at once."""
 
 import typer
 
-from director.cli import check, export, failover, load, replay, rooms, settings, store, torture, up
+from director.cli import (
+    check,
+    drains,
+    export,
+    failover,
+    load,
+    moves,
+    nodes,
+    operations,
+    pins,
+    rebalance,
+    replay,
+    reservations,
+    room_map,
+    rooms,
+    settings,
+    store,
+    torture,
+    up,
+)
 
 app = typer.Typer(
     name="hall",
@@ -13,10 +32,18 @@ app = typer.Typer(
 )
 up.register(app)
 rooms.register(app)
+room_map.register(app)
+nodes.register(app)
+moves.register(app)
+drains.register(app)
+rebalance.register(app)
+operations.register(app)
+pins.register(app)
+reservations.register(app)
+failover.register(app)
 replay.register(app)
 load.register(app)
 check.register(app)
-failover.register(app)
 torture.register(app)
 store.register(app)
 export.register(app)

@@ -59,7 +59,8 @@ async def replay_chat(order: ReplayOrder) -> bool:
             showing.cancel()
             await asyncio.gather(showing, return_exceptions=True)
     store_url = store_url_for(order.director_url, given=order.store_url, data=order.data)
-    logs = await read_logs(history.rooms, store_url=store_url, director_url=order.director_url)
+    # the room may have been there long before
+    logs = await read_logs(history.rooms, store_url=store_url, director_url=order.director_url, may_be_pruned=True)
     findings = history.judge(logs)
     report = report_of(
         findings, acks=meter.acks, deliveries=meter.deliveries, not_back=run.pulse.not_back, client_lag=run.lag

@@ -29,18 +29,22 @@ def store_url_for(director_url: str, *, given: str | None, data: Path) -> str | 
     return facts.store_url if facts.director_url.rstrip("/") == director_url.rstrip("/") else None
 
 
-async def read_logs(rooms: Iterable[RoomId], *, store_url: str | None, director_url: str) -> dict[RoomId, StoredLog]:
-    """The rooms' logs as they stand, with the store's owner records where `store_url` names one."""
+async def read_logs(
+    rooms: Iterable[RoomId], *, store_url: str | None, director_url: str, may_be_pruned: bool = False
+) -> dict[RoomId, StoredLog]:
+    """The rooms' logs as they stand, with the store's owner records where `store_url` names one. Where they
+    `may_be_pruned` what is missing at their beginnings was let go for its age."""
     async with AsyncExitStack() as stack:
         reader: LogReader
         if store_url is not None:
             store = await stack.enter_async_context(open_sql_store(store_url))
-            reader = StoreLogs(store, store)
+            reader = StoreLogs(store, store, rows=store if may_be_pruned else None)
         else:
             http = await stack.enter_async_context(direct_http())
             members = [
                 HallClient(director_url, room, user=f"{_READER}-{os.getpid()}", role=Role.STUDENT, tail=0, http=http)
                 for room in rooms
             ]
-            reader = MemberLogs([await stack.enter_async_context(member) for member in members])
+            there = [await stack.enter_async_context(member) for member in members]
+            reader = MemberLogs(there, may_be_pruned=may_be_pruned)
         return {room: await reader.read(room) for room in rooms}

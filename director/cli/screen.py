@@ -79,6 +79,7 @@ def _tidy(line: str) -> tuple[str | None, str]:
         return None, line
     level, event = str(fields.pop("level", "info")), fields.pop("event")
     trace = fields.pop("exception", "")
-    fields.pop("timestamp", None)
+    for known in ("timestamp", "process", "process_incarnation"):
+        fields.pop(known, None)
     words = " ".join([str(event), *(f"{name}={value}" for name, value in fields.items())])
     return level, f"{words}\n{trace}" if trace else words

@@ -34,6 +34,13 @@ def up(
     data: Annotated[
         Path, typer.Option(envvar="HALL_DATA", file_okay=False, help="Folder of the store, the logs and so on.")
     ] = Path(".hall"),
+    public_url: Annotated[
+        str,
+        typer.Option(
+            envvar="HALL_PUBLIC_URL",
+            help="A proxy of this machine before all of them (deploy/nginx.conf), like http://127.0.0.1:8080.",
+        ),
+    ] = "",
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show all that the processes write.")] = False,
 ) -> None:
     """Run a fleet on this machine: Redis, a director and shard nodes. Ctrl-C ends it."""
@@ -47,7 +54,7 @@ def up(
 
     try:
         with ExitStack() as held:
-            plan = _plan(data, nodes=nodes, port=port, held=held)
+            plan = _plan(data, nodes=nodes, port=port, public_url=_local_origin(public_url), held=held)
             asyncio.run(_prepare_store(plan.store_url))
             run = FleetRun(plan, Screen(verbose=verbose))
             asyncio.run(run.until_told(start_within=_START_WITHIN))
@@ -59,7 +66,19 @@ def up(
         _fail(str(error))
 
 
-def _plan(data: Path, *, nodes: int, port: int, held: ExitStack) -> "FleetPlan":
+def _local_origin(url: str) -> str:
+    """`url` if it is empty or an origin of this machine: this fleet lets everybody be anybody."""
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url.rstrip("/"))
+    if url and (parts.scheme not in ("http", "https") or parts.path or parts.query or not parts.netloc):
+        _fail(f"--public-url takes an origin like http://127.0.0.1:8080, without a path; got {url}")
+    if url and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
+        _fail(f"everybody may be anybody here, so the proxy must be on this machine's loopback, not {parts.hostname}")
+    return url.rstrip("/")
+
+
+def _plan(data: Path, *, nodes: int, port: int, public_url: str, held: ExitStack) -> "FleetPlan":
     """The plan, with the data folder's lock and all ports held until `held` is closed."""
     import asyncio
 
@@ -83,7 +102,7 @@ def _plan(data: Path, *, nodes: int, port: int, held: ExitStack) -> "FleetPlan":
         embedded.prepare()
         redis_url = embedded.url
     store_url = os.environ.get("HALL_STORE_URL") or folder.store_url
-    plan = FleetPlan(folder, nodes, port, embedded, redis_url, store_url)
+    plan = FleetPlan(folder, nodes, port, embedded, redis_url, store_url, public_url)
     folder.sign(f"process {os.getpid()}, {plan.director_url}")
     return plan
 

@@ -49,6 +49,8 @@ def show_violations(report: Report, console: Console, *, judged_by: str) -> None
         )
         if report.total.not_given:
             words += f" ({report.total.not_given} entries were skipped for members that were told so.)"
+        if report.total.pruned:
+            words += f" ({report.total.pruned} acked messages have been pruned since, and could not be looked for.)"
         console.print(Text(words, style="green"))
     else:
         console.print(Text(f"It does not hold: {len(report.violations)} violations.", style="bold red"))
