@@ -6,11 +6,10 @@
 import asyncio
 import secrets
 import signal
-import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -20,21 +19,35 @@ from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
-from director.admin import admin_routes, operators_of
+from director.admin import admin_routes
+from director.admin_desk import AdminDesk
 from director.answers import answer_errors
 from director.contract.clock import FleetClock
+from director.contract.lease import NodeState
+from director.contract.ownership import Interrupted, NodeChanged, Notice, OrdersChanged
 from director.coroner import Coroner
-from director.entrance import open_entrances
+from director.drains import Drains
+from director.event_stream import EventStream
 from director.failover_redis import RedisVerdicts
 from director.fleet_feed import FleetFeed
 from director.fleet_view import FleetView
+from director.http_server import CuttableHttp, HttpServer
 from director.identity import DemoIdentities, Identities, PlatformIdentities
 from director.leases_redis import RedisNodeLeases
-from director.logs import set_up_logs
-from director.metrics import DirectorMetrics
+from director.logs import know_incarnation, set_up_logs
+from director.metrics import DirectorMetrics, Watched
+from director.mover import Mover
+from director.notes import Notes
+from director.openapi import document_routes
+from director.operation_run import Means
+from director.operations_desk import OperationsDesk
+from director.operations_redis import RedisOperations
+from director.operators import operators_of
+from director.orders_redis import RedisOrders
 from director.origin_gate import OriginGate
 from director.ownership_redis import RedisRoomOwners
 from director.pages import WEB, pages
+from director.planning import Planner
 from director.probe import HttpNodeProbe
 from director.redis_client import HallRedis
 from director.router import Router
@@ -68,29 +81,60 @@ class Director:
         )
         self._http = httpx.Client(trust_env=False, follow_redirects=False)
         owners, leases = RedisRoomOwners(self._redis), RedisNodeLeases(self._lease_redis)
-        self.verdicts = RedisVerdicts(self._lease_redis)
+        verdicts = RedisVerdicts(self._lease_redis)
+        orders, operations = RedisOrders(self._redis), RedisOperations(self._redis)
+
+        def now_ms() -> int:
+            return fleet_clock.now_ms(monotonic())
+
+        self._notes = Notes(now_ms=now_ms)
         self._feed = FleetFeed(
             view,
             owners,
             leases,
+            orders,
             fleet_clock,
             monotonic=monotonic,
             timings=timings,
             on_death=lambda: self._steward.wake(),
+            on_notice=self._hear,
         )
         coroner = Coroner(
             view,
             leases,
-            self.verdicts,
+            verdicts,
             monotonic=monotonic,
             on_death=lambda: self._steward.found_death(),
             on_finding=metrics.count_finding,
         )
         probe = HttpNodeProbe(self._http, monotonic=monotonic)
         router = Router(view, owners, coroner, probe, self._feed, monotonic=monotonic, on_claim=metrics.count_claim)
-        name = secrets.token_hex(8)
-        self._steward = Steward(view, router, coroner, self.verdicts, name=name, monotonic=monotonic)
-        self.operators = operators_of(settings)
+        name = self.name = secrets.token_hex(8)
+        planner = Planner(view, now_ms=now_ms)
+        means = Means(
+            mover=Mover(view, owners, monotonic=monotonic),
+            operations=operations,
+            monotonic=monotonic,
+            now_ms=now_ms,
+            on_move=metrics.count_move,
+            on_end=metrics.count_operation,
+        )
+        self._operations = OperationsDesk(means, random_bytes=secrets.token_bytes)
+        self._drains = Drains(view, self._operations, operations, planner)
+        self._steward = Steward(
+            view, router, coroner, verdicts, orders, name=name, monotonic=monotonic, on_step=self._see_to_drains
+        )
+        self.events = EventStream(view, operations, self._notes, monotonic=monotonic, now_ms=now_ms)
+        metrics.watch(
+            Watched(
+                is_steward=lambda: self._steward.is_steward,
+                redis_age=lambda: self._feed.redis_age,
+                settles_in=lambda: view.settles_in(monotonic()),
+                streams=lambda: self.events.readers,
+                running=lambda: len(self._operations.running),
+            )
+        )
+        operators = operators_of(settings, now_ms=now_ms)
         self.desk = FrontDesk(
             view=view,
             router=router,
@@ -100,8 +144,33 @@ class Director:
             metrics=metrics,
             monotonic=monotonic,
             ticket_ttl=settings.ticket_ttl,
-            operators=self.operators,
+            operators=operators,
         )
+        self.admin = AdminDesk(
+            view=view,
+            operators=operators,
+            owners=owners,
+            orders=orders,
+            operations=operations,
+            desk=self._operations,
+            planner=planner,
+            verdicts=verdicts,
+            events=self.events,
+            fleet_clock=fleet_clock,
+            monotonic=monotonic,
+        )
+
+    def _hear(self, notice: Notice | Interrupted) -> None:
+        if self.admin.fleet_clock.is_set:
+            self._notes.hear(notice)
+        has_drain = isinstance(notice, NodeChanged) and notice.lease.state is NodeState.DRAINING
+        if has_drain or isinstance(notice, OrdersChanged):
+            self._steward.wake()
+
+    async def _see_to_drains(self) -> None:
+        # Before Redis has told the time nothing can be said to have begun.
+        if self.admin.fleet_clock.is_set:
+            await self._drains.step()
 
     @asynccontextmanager
     async def running(self, on_crash: Callable[[], None]) -> AsyncIterator[None]:
@@ -112,6 +181,8 @@ class Director:
                     tasks.create_task(_supervised(self._feed.follow, on_crash), name="notices"),
                     tasks.create_task(_supervised(self._feed.poll, on_crash), name="leases"),
                     tasks.create_task(_supervised(self._steward.run, on_crash), name="steward"),
+                    tasks.create_task(_supervised(self._operations.run, on_crash), name="operations"),
+                    tasks.create_task(_supervised(self.events.run, on_crash), name="events"),
                 ]
                 yield
                 for loop in loops:
@@ -148,44 +219,26 @@ def build_app(settings: DirectorSettings, *, web: Path = WEB, on_crash: Callable
 
     gate, first = Middleware(OriginGate, origins=settings.origins), Middleware(RouteFirst, desk=director.desk)
     app = Starlette(
-        routes=[*routes(director.desk), *admin_routes(director.operators, director.verdicts), *pages(web)],
+        routes=[*routes(director.desk), *admin_routes(director.admin), *document_routes(), *pages(web)],
         middleware=[gate, first],
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
+    app.state.director = director.name
+    app.state.close_streams = director.events.close
     answer_errors(app)
     return app
 
 
-class _Server(uvicorn.Server):
-    """uvicorn without its own handling of signals, which ends the process by the signal once more. It accepts by our
-    own entrance."""
-
-    has_crashed = False
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        open_entrances(self, lambda error: log.error("connections_exhausted", why=str(error)))
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    def stop(self) -> None:
-        self.should_exit = True
-
-    def crash(self) -> None:
-        self.has_crashed = True
-        self.stop()
-
-
 async def serve(settings: DirectorSettings) -> bool:
     """Serve until a signal says to stop; answers whether that, and not a crash, was the end."""
+    app = build_app(settings, on_crash=lambda: server.crash())
+    know_incarnation(lambda: str(app.state.director))
     config = uvicorn.Config(
-        build_app(settings, on_crash=lambda: server.crash()),
+        app,
         host=settings.director_host,
         port=settings.director_port,
-        http="httptools",
+        http=CuttableHttp,
         ws="none",
         proxy_headers=False,
         lifespan="on",
@@ -194,7 +247,7 @@ async def serve(settings: DirectorSettings) -> bool:
         access_log=False,
         server_header=False,
     )
-    server = _Server(config)
+    server = HttpServer(config, on_shutdown=app.state.close_streams)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.stop)
@@ -210,7 +263,7 @@ def main() -> None:
         settings = DirectorSettings()
     except ValidationError as error:
         raise SystemExit(f"director: {words_of(error)}") from None
-    set_up_logs("director")
+    set_up_logs("director", form=settings.log_format, level=settings.log_level)
     if not asyncio.run(serve(settings)):
         sys.exit(1)
 

@@ -12,10 +12,11 @@ import socket
 import struct
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
+from types import MappingProxyType
 from typing import Any
 
 from director.held_port import HOST, HeldPort
@@ -72,10 +73,19 @@ def _packaged_binaries() -> Path | None:
 class OwnPostgres:
     """A server with its data in `folder`, which is made by `prepare`. `start`, `stop`, `kill`, `pause` and `resume` it
     from the main thread. One that is not `durable` does not wait for the disk: it outlives its own death, but not the
-    machine's."""
+    machine's. `settings` are the server's own, over ours."""
 
-    def __init__(self, binaries: Path, folder: Path, port: int, *, durable: bool = False) -> None:
+    def __init__(
+        self,
+        binaries: Path,
+        folder: Path,
+        port: int,
+        *,
+        durable: bool = False,
+        settings: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._binaries, self._folder, self.port, self._durable = binaries, folder, port, durable
+        self._settings = settings
         self._log = folder.with_suffix(".log")
         self._account = _account()
         self._process: subprocess.Popen[bytes] | None = None
@@ -183,6 +193,7 @@ class OwnPostgres:
             "wal_level": "minimal",
             "max_wal_senders": "0",
             "fsync": "on" if self._durable else "off",
+            **self._settings,
         }
         words = (word for name, value in options.items() for word in ("-c", f"{name}={value}"))
         return [str(self._binaries / "postgres"), "-D", str(self._folder), *words]

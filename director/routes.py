@@ -11,7 +11,6 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from director.admin import Operators
 from director.answers import NO_STORE, RETRY_LATER_MS, json_answer, refused
 from director.contract.clock import FleetClock
 from director.contract.errors import ErrorCode, Refusal
@@ -20,6 +19,7 @@ from director.contract.ticket import Ticket, TicketBook
 from director.fleet_view import FleetView, Placement
 from director.identity import Identities, Identity
 from director.metrics import DirectorMetrics
+from director.operators import Operators
 from director.router import Router
 
 _MAX_QUERY_FIELDS = 32
@@ -77,13 +77,15 @@ class RouteEndpoint:
         self._ticket_ttl_ms = round(desk.ticket_ttl * 1000)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        desk = self._desk
+        began_at = desk.monotonic()
         try:
             response = await self._answer(scope)
         except Refusal as refusal:
-            self._desk.metrics.count_refused(refusal.code)
+            desk.metrics.count_refused(refusal.code, desk.monotonic() - began_at)
             response = refused(refusal)
         else:
-            self._desk.metrics.count_routed()
+            desk.metrics.count_routed(desk.monotonic() - began_at)
         await response(scope, receive, send)
 
     async def _answer(self, scope: Scope) -> Response:

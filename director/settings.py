@@ -1,6 +1,7 @@
 """The director's settings, read from the environment (prefix HALL_)."""
 
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, JsonValue, ValidationError, field_validator, model_validator
@@ -60,6 +61,12 @@ class DirectorSettings(BaseSettings):
     )
     lease_guard: float = Field(
         default=1.0, description="what a node keeps clear of its lease's end", json_schema_extra=SECONDS
+    )
+    log_format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="logs as JSON, or in colours for people; auto: these on a terminal, else JSON"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="the least that is logged; of libraries never less than warnings"
     )
 
     @field_validator("platform_algorithm")
@@ -122,14 +129,19 @@ class DirectorSettings(BaseSettings):
         )
 
     @property
-    def origins(self) -> frozenset[str]:
-        """Origins whose pages are answered: those allowed and the director's own."""
+    def own_origins(self) -> frozenset[str]:
+        """The origins under which browsers see this director."""
         own = [self.director_url]
         parts = urlsplit(self.director_url)
         if self.demo and parts.hostname in _LOOPBACK:
             port = f":{parts.port}" if parts.port else ""
             own += [f"{parts.scheme}://{host}{port}" for host in ("127.0.0.1", "localhost")]
-        return frozenset([*own, *filter(None, self.allowed_origins.split(","))])
+        return frozenset(own)
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """Origins whose pages are answered: those allowed and the director's own."""
+        return self.own_origins | frozenset(filter(None, self.allowed_origins.split(",")))
 
 
 def words_of(error: ValidationError) -> str:

@@ -1,6 +1,6 @@
 """Reading a room's whole log for the checker: from the store, or by `history` as any member may."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from director.contract.ids import RoomId, Seq
@@ -8,7 +8,7 @@ from loadtest.client import HallClient
 from loadtest.contract.history import seen_of
 from loadtest.core.findings import StoredEntry, StoredLog
 from persistence.contract.messages import Entry
-from persistence.contract.store import RoomHistory, StoreAudit
+from persistence.contract.store import RoomHistory, RoomLog, StoreAudit
 from shard_node.contract.events import MAX_PAGE
 
 _STORE_PAGE = 2_000
@@ -24,10 +24,14 @@ class LogReader(Protocol):
 
 
 class StoreLogs:
-    """Reads from the store: entries, and the owner records that the checker judges epochs by."""
+    """Reads from the store: entries, and the owner records that the checker judges epochs by.
 
-    def __init__(self, history: RoomHistory, audit: StoreAudit) -> None:
-        self._history, self._audit = history, audit
+    With `rows` the log may have been pruned: what is missing at a log's beginning was let go for its age. Without
+    them a log that does not begin with 1 has a hole.
+    """
+
+    def __init__(self, history: RoomHistory, audit: StoreAudit, *, rows: RoomLog | None = None) -> None:
+        self._history, self._audit, self._rows = history, audit, rows
 
     async def read(self, room: RoomId) -> StoredLog:
         entries: list[StoredEntry] = []
@@ -37,14 +41,19 @@ class StoreLogs:
             page = await self._history.read_after(room, after=after, limit=_STORE_PAGE, max_bytes=_STORE_BYTES)
             entries += _stored(page.entries)
             more = page.more
-        return StoredLog(tuple(entries), tuple(await self._audit.read_owners(room)))
+        owners = tuple(await self._audit.read_owners(room))
+        if self._rows is None:
+            return StoredLog(tuple(entries), owners)
+        state = (await self._rows.row_states([room])).get(room)
+        return StoredLog(tuple(entries), owners, _pruned(entries, last=0 if state is None else state.last_seq))
 
 
 class MemberLogs:
-    """Reads through one member of each room, by `history`; knows nothing of owners."""
+    """Reads through one member of each room, by `history`; knows nothing of owners. `may_be_pruned` as above."""
 
-    def __init__(self, members: Iterable[HallClient]) -> None:
+    def __init__(self, members: Iterable[HallClient], *, may_be_pruned: bool = False) -> None:
         self._member_of = {member.room: member for member in members}
+        self._may_be_pruned = may_be_pruned
 
     async def read(self, room: RoomId) -> StoredLog:
         entries: list[StoredEntry] = []
@@ -54,7 +63,14 @@ class MemberLogs:
             page = await self._member_of[room].history(after=after, limit=MAX_PAGE)
             entries += _stored(page.entries)
             more = page.more
-        return StoredLog(tuple(entries), None)
+        position = self._member_of[room].position
+        last = 0 if position is None else position.seq
+        return StoredLog(tuple(entries), None, _pruned(entries, last=last) if self._may_be_pruned else 0)
+
+
+def _pruned(entries: Sequence[StoredEntry], *, last: int) -> int:
+    """The last number of what is missing at the beginning of a log whose last number is `last`."""
+    return entries[0].seen.seq - 1 if entries else last
 
 
 def _stored(entries: Iterable[Entry]) -> list[StoredEntry]:

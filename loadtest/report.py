@@ -19,6 +19,7 @@ class RoomReport(msgspec.Struct, frozen=True):
     acked: int
     refused: int
     stored: int
+    pruned: int
     delivered: int
     drops: int
     resumed: int
@@ -90,6 +91,7 @@ def _room_report(room: RoomId, tally: Tally, acks: Latency, deliveries: Latency,
         acked=tally.acked,
         refused=tally.refused,
         stored=tally.stored,
+        pruned=tally.pruned,
         delivered=tally.shown,
         drops=tally.drops,
         resumed=tally.resumed,

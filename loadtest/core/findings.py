@@ -63,15 +63,18 @@ class StoredEntry:
 
 @dataclass(frozen=True, slots=True)
 class StoredLog:
-    """A room's whole log by ascending number. `owners` is None where only members were asked."""
+    """A room's whole log by ascending number. `owners` is None where only members were asked. Entries up to number
+    `pruned` were let go for their age: nothing is known of them but that they were there."""
 
     entries: Sequence[StoredEntry]
     owners: Sequence[OwnerRecord] | None
+    pruned: int = 0
 
 
 @dataclass(slots=True)
 class Tally:
-    """What was counted in one room. `shown` counts entries once for each member that was given them."""
+    """What was counted in one room. `shown` counts entries once for each member that was given them, `pruned` those
+    acked that were let go for their age before anybody looked for them."""
 
     members: int = 0
     nodes: set[str] = field(default_factory=set)
@@ -87,6 +90,7 @@ class Tally:
     resumed: int = 0
     restarted: int = 0
     stored: int = 0
+    pruned: int = 0
     epochs: int = 0
 
 

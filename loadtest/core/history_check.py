@@ -1,9 +1,9 @@
 """The history checker: what members were told and shown, judged against each other and against the store's log.
 
 It proves, or names what contradicts it: every acked entry is stored once, at its number, with its cid; none is doubled;
-the log is numbered 1 to n; every member was given the entries in order, each once, or told of the range that it was
-not given; a member that resumed missed nothing; per member epochs never fall; nothing was shown that is not stored;
-one owner for each epoch. One checker serves replay, load and torture.
+the log is numbered 1 to n, or on from what was pruned; every member was given the entries in order, each once, or told
+of the range that it was not given; a member that resumed missed nothing; per member epochs never fall; nothing was
+shown that is not stored; one owner for each epoch. One checker serves replay, load and torture.
 """
 
 from bisect import bisect_right
@@ -41,8 +41,9 @@ class HistoryCheck:
         hearing = self._hearings.get(room)
         return max((seq for seq, _, _ in hearing.acks.values()), default=0) if hearing else 0
 
-    def judge(self, logs: Mapping[RoomId, StoredLog]) -> Findings:
-        """The verdict, given the logs as they stand after the last event."""
+    def judge(self, logs: Mapping[RoomId, StoredLog], *, long_after: bool = False) -> Findings:
+        """The verdict, given the logs as they stand after the last event. Only if they were read `long_after` it may an
+        acked entry have been pruned."""
         violations: list[Violation] = []
         for room, hearing in sorted(self._hearings.items()):
             violations += hearing.violations
@@ -50,7 +51,7 @@ class HistoryCheck:
             if log is None:
                 violations.append(Violation(Promise.LOG_UNREAD, room, None, None, f"{room}: its log was not given"))
                 continue
-            violations += _RoomJudge(hearing, log).judged()
+            violations += _RoomJudge(hearing, log, long_after=long_after).judged()
             hearing.tally.stored = len(log.entries)
             hearing.tally.epochs = len(hearing.epochs)
         rooms = {room: hearing.tally for room, hearing in self._hearings.items()}
@@ -68,10 +69,12 @@ def check(events: Iterable[HistoryEvent], logs: Mapping[RoomId, StoredLog]) -> F
 class _RoomJudge:
     """Compares one room's hearing with its log."""
 
-    def __init__(self, hearing: Hearing, log: StoredLog) -> None:
+    def __init__(self, hearing: Hearing, log: StoredLog, *, long_after: bool) -> None:
         self._hearing = hearing
         self._entries: dict[int, StoredEntry] = {entry.seen.seq: entry for entry in log.entries}
         self._log = log
+        self._long_after = long_after
+        self._last = max(self._entries, default=log.pruned)
         self._found: list[Violation] = []
 
     def judged(self) -> Sequence[Violation]:
@@ -85,7 +88,7 @@ class _RoomJudge:
 
     def _judge_log(self) -> None:
         stands: dict[tuple[str, str], int] = {}
-        last_seq, last_at = 0, 0
+        last_seq, last_at = self._log.pruned, 0
         for entry in self._log.entries:
             seen = entry.seen
             if seen.seq != last_seq + 1:
@@ -107,7 +110,9 @@ class _RoomJudge:
         owners = self._log.owners
         for (author, cid), (seq, epoch, client) in self._hearing.acks.items():
             stored = self._stands.get((author, cid))
-            if stored is None:
+            if stored is None and self._long_after and seq <= self._log.pruned:
+                self._hearing.tally.pruned += 1
+            elif stored is None:
                 self._break(Promise.ACK_NOT_STORED, seq, f"{cid} was acked as {seq} and is not there", client)
             elif stored != seq:
                 self._break(Promise.ACK_ELSEWHERE, seq, f"{cid} was acked as {seq} and stands at {stored}", client)
@@ -118,6 +123,8 @@ class _RoomJudge:
     def _judge_shown(self) -> None:
         for seq, shown in self._hearing.shown.items():
             stored = self._entries.get(seq)
+            if stored is None and seq <= self._log.pruned:
+                continue
             if stored is None:
                 said = f"{seq} ({shown.seen.cid}) was shown and is not there"
                 self._break(Promise.SHOWN_NOT_STORED, seq, said, shown.client)
@@ -129,7 +136,7 @@ class _RoomJudge:
                 said = f"{seq} was shown with another content than is stored"
                 self._break(Promise.SHOWN_OTHERWISE, seq, said, shown.client)
         head, client = self._hearing.head
-        if head > (last := max(self._entries, default=0)):
+        if head > (last := self._last):
             self._break(Promise.SHOWN_NOT_STORED, head, f"it was told of {head}, the log ends at {last}", client)
 
     def _judge_ends(self) -> None:
@@ -140,7 +147,7 @@ class _RoomJudge:
                 self._break(Promise.MISSED_END, member.last + 1, said, client)
 
     def _judge_owners(self, owners: Sequence[OwnerRecord]) -> None:
-        last_epoch, last_first, end = 0, 1, max(self._entries, default=0)
+        last_epoch, last_first, end = 0, 1, self._last
         for record in owners:
             if record.epoch <= last_epoch or not last_first <= record.first_seq <= end + 1:
                 said = f"the record of epoch {record.epoch} from {record.first_seq} on follows epoch {last_epoch}"

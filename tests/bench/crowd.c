@@ -19,9 +19,11 @@
  *                               first WATCHERS members count; done when all has come, or nothing more came for 3 s
  *   hush                        ends the speaking of a send that is under way
  *   leave FROM COUNT            so many members close at once
- *   return WITHIN               whoever loses its connection from now on comes back as PROTOCOL.md says (lecturehall only):
- *                               with `failed=`, spread over the window, with its position. Done when somebody was lost and
- *                               all are back, or after WITHIN seconds
+ *   return WITHIN [COUNT]       whoever loses its connection from now on comes back as PROTOCOL.md says (lecturehall only):
+ *                               with `failed=`, spread over the window, with its position; whoever is told `moved` goes
+ *                               where it was told when its slot comes, from when its way counts. Done when COUNT (1)
+ *                               were lost or moved and all are back, or after WITHIN seconds. `pauses` are, for each room whose
+ *                               epoch has grown, from its last ack of the old one to the first of the new one
  *   quit
  */
 #define _GNU_SOURCE
@@ -72,7 +74,8 @@ typedef struct {
     char *path, *ticket;
     char node[64], log[40];     /* where it was, and its position */
     uint64_t epoch, seq, lost_at;
-    int window_ms, is_back_soon;
+    int window_ms, is_back_soon, is_moving;
+    uint64_t leave_at;
     char *left;                 /* the beginning of what has not come whole yet */
     size_t left_len;
 } member;
@@ -105,13 +108,15 @@ static struct {
 } sending;
 
 static struct {
-    int active, lost, live, recovered, tries;
+    int active, lost, moved, live, recovered, tries, least;
     double within;
     uint64_t began_at;
-    histogram took;
+    histogram took, pauses;
 } returning;
 
 static uint64_t ack_sent_at[ACKS], last_ack, lost, holes;
+static int ack_room[ACKS];
+static struct { uint64_t epoch, acked_at; } room_acks[MAX_ROOMS];
 static int highest_member;
 static int waiting;
 static char last_denial[200];
@@ -178,8 +183,9 @@ static void come_back(member *m, uint64_t after_ms);
 
 static int returns(member *m) { /* a first try within the window, then ever again */
     if (!returning.active || (m->state != LIVE && !m->is_back_soon)) return 0;
-    if (m->state == LIVE) { m->is_back_soon = 1; m->lost_at = now(); returning.lost++; }
+    if (m->state == LIVE) { m->is_back_soon = 1; m->lost_at = now(); returning.lost += !m->is_moving; }
     else returning.tries++;
+    m->is_moving = 0;
     m->was_told = 0;
     come_back(m, (uint64_t)(drand48() * (m->state == LIVE ? m->window_ms : 500)));
     return 1;
@@ -341,6 +347,30 @@ static void on_handshake(member *m, const char *text) {
     }
 }
 
+static void on_moved(member *m, const char *text) { /* stay until the slot comes */
+    char *url = string_in(text, "\"url\":\"http://127.0.0.1:"), *node = string_in(text, "\"node\":\"");
+    const char *after = strstr(text, "\"after_ms\":");
+    if (!returning.active || m->is_moving || !url || !node || !after) { free(url); free(node); return; }
+    m->path = string_in(text, "\"path\":\"");
+    m->ticket = string_in(text, "\"ticket\":\"");
+    m->node_port = (uint16_t)atoi(url);
+    snprintf(m->node, sizeof m->node, "%s", node);
+    m->leave_at = now() + strtoull(after + strlen("\"after_ms\":"), NULL, 10) * 1000000ull;
+    m->is_moving = 1;
+    returning.lost++;
+    returning.moved++;
+    free(url);
+    free(node);
+}
+
+static void move_on(member *m) {
+    hang_up(m, AWAY);
+    m->is_moving = 0;
+    m->is_back_soon = m->was_told = 1;
+    m->lost_at = m->leave_at;
+    dial(m);
+}
+
 static void on_frame(member *m, const char *text) {
     unsigned long long epoch, from, to;
     const char *at = strstr(text, "\"epoch\":");
@@ -378,6 +408,13 @@ static void on_ack(const char *text) {
         for (char *c = last_denial; *c; c++) if (*c == '"' || *c == '\\') *c = '\'';
         return;
     }
+    const char *at = strstr(body, "\"epoch\":");
+    uint64_t epoch = at ? strtoull(at + strlen("\"epoch\":"), NULL, 10) : 0;
+    int room = ack_room[id % ACKS];
+    if (returning.active && room_acks[room].epoch && epoch > room_acks[room].epoch)
+        count_span(&returning.pauses, sending.heard_at - room_acks[room].acked_at);
+    room_acks[room].epoch = epoch;
+    room_acks[room].acked_at = sending.heard_at;
     sending.acked++;
     count_span(&sending.acks, sending.heard_at - ack_sent_at[id % ACKS]);
 }
@@ -390,6 +427,7 @@ static void on_text(member *m, char *text, size_t length) {
     else if (!strncmp(text, "43", 2)) on_ack(text);
     else if (!strncmp(text, "42[\"bye\"", 8)) fail(m, "bye", text);
     else {
+        if (!strncmp(text, "42[\"moved\"", 10)) on_moved(m, text);
         if (sending.active && !strncmp(text, "42[\"gap\"", 8)) sending.gaps++;
         if (!strncmp(text, "42[\"frame\"", 10) || !strncmp(text, "42[\"gap\"", 8)) on_frame(m, text);
         on_entries(m, text, length);
@@ -491,10 +529,11 @@ static void work_on_open(void) {
     puts("}");
 }
 
-static void begin_return(double within) {
+static void begin_return(double within, int least) {
     memset(&returning, 0, sizeof returning);
     returning.active = 1;
     returning.within = within;
+    returning.least = least;
     returning.began_at = now();
     holes = 0;
 }
@@ -504,12 +543,15 @@ static void work_on_return(void) {
     uint64_t at = now();
     for (int i = 0; i < highest_member; i++)
         if (members[i].is_back_soon && members[i].state == WAITING && members[i].again_at <= at) dial(&members[i]);
-    int all_back = returning.lost > 0 && returning.live == returning.lost;
+        else if (members[i].is_moving && members[i].state == LIVE && members[i].leave_at <= at) move_on(&members[i]);
+    int all_back = returning.lost >= returning.least && returning.live == returning.lost;
     if (!all_back && (double)(at - returning.began_at) / 1e9 < returning.within) return;
     returning.active = 0;
-    printf("{\"done\":\"return\",\"lost\":%d,\"live\":%d,\"recovered\":%d,\"tries\":%d,\"holes\":%llu,\"last_denial\":\"%s\",",
-           returning.lost, returning.live, returning.recovered, returning.tries, (unsigned long long)holes, last_denial);
+    printf("{\"done\":\"return\",\"lost\":%d,\"moved\":%d,\"live\":%d,\"recovered\":%d,\"tries\":%d,\"holes\":%llu,\"last_denial\":\"%s\",",
+           returning.lost, returning.moved, returning.live, returning.recovered, returning.tries, (unsigned long long)holes, last_denial);
     print_histogram("took", &returning.took);
+    putchar(',');
+    print_histogram("pauses", &returning.pauses);
     puts("}");
 }
 
@@ -532,6 +574,7 @@ static void speak(member *m) {
     if (dialect == HALL) {
         uint64_t id = ++last_ack;
         ack_sent_at[id % ACKS] = at;
+        ack_room[id % ACKS] = room_of(m);
         snprintf(text, sizeof text, "42%llu[\"send\",{\"cid\":\"%s-%llu\",\"text\":\"t=%llu; " BODY "\"}]", (unsigned long long)id, nonce,
                  (unsigned long long)id, (unsigned long long)at);
     } else snprintf(text, sizeof text, "42[\"message\",{\"text\":\"t=%llu; " BODY "\"}]", (unsigned long long)at);
@@ -589,7 +632,8 @@ static int obey(char *line) {
     if (sscanf(line, "open %d %d %lf %lf", &a, &b, &rate, &seconds) == 4) begin_open(a, b, rate, seconds);
     else if (sscanf(line, "send %lf %lf %d %d", &rate, &seconds, &a, &b) == 4) begin_send(rate, seconds, a, b);
     else if (sscanf(line, "leave %d %d", &a, &b) == 2) leave(a, b);
-    else if (sscanf(line, "return %lf", &seconds) == 1) begin_return(seconds);
+    else if (sscanf(line, "return %lf %d", &seconds, &a) == 2) begin_return(seconds, a);
+    else if (sscanf(line, "return %lf", &seconds) == 1) begin_return(seconds, 1);
     else if (!strncmp(line, "hush", 4)) sending.seconds = 0;
     else if (!strncmp(line, "quit", 4)) return 0;
     else fprintf(stderr, "crowd: what is %s", line);

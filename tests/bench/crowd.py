@@ -83,12 +83,12 @@ class Crowd:
         self._tell(f"leave {first} {count}")
         return self._wait_for("leave", 30)
 
-    def begin_return(self, *, within: float) -> None:
-        """From now on whoever loses its connection comes back, as clients of lecturehall do."""
-        self._tell(f"return {within}")
+    def begin_return(self, *, within: float, count: int = 1) -> None:
+        """From now on whoever loses its connection or is told to move comes back, as clients of lecturehall do."""
+        self._tell(f"return {within} {count}")
 
     def end_return(self, *, within: float) -> dict[str, Any]:
-        """Wait until somebody was lost and all are back."""
+        """Wait until `count` were lost or moved, and all of them are back."""
         return self._wait_for("return", within)
 
     def look_on(self, seconds: float) -> None:

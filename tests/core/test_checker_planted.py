@@ -45,6 +45,7 @@ from shard_node.contract.events import Changed, Position
 from shard_node.core.admission import Budgets
 from shard_node.core.lag import LagProbe
 from shard_node.core.lease_guard import Serve
+from shard_node.core.room import Disallowed
 from shard_node.fanout.showing import Showing
 from shard_node.fanout.stock_connection import StockConnection
 from shard_node.gateway import RoomGateway
@@ -108,7 +109,7 @@ class Spectator:
             self.hear()
             self._scribe.parted(_now(), "Lost")
 
-    async def say(self, text: str) -> Outcome | Exception:
+    async def say(self, text: str) -> Outcome | Disallowed | Exception:
         """Post a message and write down the answer."""
         assert self._node is not None
         assert self._hosted is not None
@@ -302,9 +303,9 @@ async def test_the_same_store_that_shows_nothing_is_sound() -> None:
 class _LossyShowing(Showing):
     """Takes frame 2 for written, and does not write it."""
 
-    def show(self, frames: Sequence[events.Frame]) -> None:
+    def show(self, frames: Sequence[events.Frame], *, strikes: bool = False) -> None:
         if frames[0].from_ != 2:
-            super().show(frames)
+            super().show(frames, strikes=strikes)
             return
         for member in self._members:
             member.shown = frames[0].to
@@ -313,12 +314,12 @@ class _LossyShowing(Showing):
 class _StutteringShowing(Showing):
     """Writes frame 2 twice."""
 
-    def show(self, frames: Sequence[events.Frame]) -> None:
-        super().show(frames)
+    def show(self, frames: Sequence[events.Frame], *, strikes: bool = False) -> None:
+        super().show(frames, strikes=strikes)
         if frames[0].from_ == 2:
             for member in self._members:
                 member.shown = Seq(1)
-            super().show(frames)
+            super().show(frames, strikes=strikes)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from persistence.contract.store import RoomState, StoreUnavailable
 from persistence.store_memory import MemoryStore
 from shard_node.core.admission import Budgets
 from shard_node.core.lag import LagProbe
-from shard_node.gateway import Admission, RoomGateway
+from shard_node.doorkeeper import Admission
+from shard_node.gateway import RoomGateway
 from tests.support.entries import STUDENT
 from tests.support.small_node import SmallNode, small_node
 from tests.support.virtual_time import in_virtual_time

@@ -172,6 +172,51 @@ def test_a_hole_in_the_log_is_caught() -> None:
     assert found == [Promise.LOG_HOLE]
 
 
+def pruned_log(floor: int) -> StoredLog:
+    """The clean log without its first entries, which were let go for their age."""
+    log = clean_log()
+    return changed(log, entries=log.entries[floor:], pruned=floor)
+
+
+def judged_long_after(events: Iterable[HistoryEvent], log: StoredLog) -> Findings:
+    history = HistoryCheck()
+    for event in events:
+        history.record(event)
+    return history.judge({ROOM: log}, long_after=True)
+
+
+@pytest.mark.parametrize("floor", [1, 5, 8, 10])
+def test_a_log_that_was_pruned_since_passes_and_says_how_much_could_not_be_looked_for(floor: int) -> None:
+    """Entries below the floor once counted as lost, and the first one above it as one after a hole."""
+    findings = judged_long_after(clean_history(), pruned_log(floor))
+    assert findings.violations == ()
+    assert (findings.rooms[ROOM].pruned, findings.rooms[ROOM].stored) == (floor, 10 - floor)
+
+
+def test_what_is_above_the_pruned_floor_is_judged_as_ever() -> None:
+    log = pruned_log(4)
+    without = tuple(entry for entry in log.entries if entry.seen.seq != 8)
+    found = [it.promise for it in judged_long_after(clean_history(), changed(log, entries=without)).violations]
+    assert found == [Promise.LOG_HOLE, Promise.ACK_NOT_STORED, Promise.SHOWN_NOT_STORED]
+    found = [it.promise for it in judged_long_after([*clean_history(), admitted("zoe", 12, epoch=2)], log).violations]
+    assert found == [Promise.SHOWN_NOT_STORED]
+    moved = [replace(event, seq=Seq(3)) if event == acked(8, epoch=2) else event for event in clean_history()]
+    assert [it.promise for it in judged_long_after(moved, log).violations] == [Promise.ACK_ELSEWHERE]
+
+
+def test_nothing_that_was_acked_just_now_can_have_been_pruned() -> None:
+    events = [event for event in clean_history() if isinstance(event, Asked | Acked)]
+    found = judged(events, pruned_log(2)).violations
+    assert [(it.promise, it.seq) for it in found] == [(Promise.ACK_NOT_STORED, 1), (Promise.ACK_NOT_STORED, 2)]
+
+
+def test_a_new_owner_of_a_room_whose_entries_are_all_pruned_does_not_contradict_the_former_one() -> None:
+    log = changed(stored(0, epochs=((1, 1), (2, 7), (3, 11))), pruned=10)
+    assert judged_long_after([admitted("zoe", 10, epoch=3)], log).violations == ()
+    beyond = changed(log, pruned=9)
+    assert {it.promise for it in judged_long_after([asked(1)], beyond).violations} == {Promise.OWNERS_DISAGREE}
+
+
 def test_a_log_whose_time_goes_back_is_caught() -> None:
     log = clean_log()
     earlier = changed(log.entries[4], at=1)

@@ -12,7 +12,6 @@ from persistence.contract.store import RoomState, StoreUnavailable
 from persistence.store_memory import MemoryStore
 from shard_node.core.lease_guard import DropRooms, Serve
 from shard_node.hosted_room import HostedRoom
-from shard_node.ownership_watch import OwnershipWatch
 from tests.support.small_node import TIMINGS, small_node
 from tests.support.virtual_time import in_virtual_time
 
@@ -197,10 +196,7 @@ async def test_a_room_claimed_in_anothers_place_is_opened_on_notice() -> None:
     async with small_node("node-1") as one, small_node("node-2", hall=one.hall, store=one.store) as two:
         hosted = await one.opened(MATH)
         async with asyncio.TaskGroup() as tasks:
-            watches = [
-                tasks.create_task(OwnershipWatch(node.host, node.owners, tasks.create_task).run())  # type: ignore[arg-type]
-                for node in (one, two)
-            ]
+            watches = [tasks.create_task(node.watch.run()) for node in (one, two)]
             await asyncio.sleep(0.1)
             await MemoryNodeLeases(one.hall).declare_dead(one.name, one.host.incarnation, why="test")
             await two.claim(MATH, replacing=hosted.record)
@@ -218,7 +214,7 @@ async def test_a_node_that_missed_notices_looks_again() -> None:
         await MemoryNodeLeases(one.hall).declare_dead(one.name, one.host.incarnation, why="test")
         await two.claim(MATH, replacing=hosted.record)
         async with asyncio.TaskGroup() as tasks:
-            watch = tasks.create_task(OwnershipWatch(one.host, one.owners, tasks.create_task).run())  # type: ignore[arg-type]
+            watch = tasks.create_task(one.watch.run())
             await asyncio.sleep(0.1)
             assert one.host.room_of(MATH) is None
             watch.cancel()

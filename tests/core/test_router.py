@@ -18,6 +18,7 @@ from director.fleet_feed import FleetFeed
 from director.fleet_view import FleetView, Placement
 from director.leases_memory import MemoryNodeLeases
 from director.memory_hall import MemoryHall
+from director.orders_memory import MemoryOrders
 from director.ownership_memory import MemoryRoomOwners
 from director.probe import Alive, Dead, Unclear, Verdict
 from director.router import Router
@@ -57,6 +58,7 @@ class Fixture:
             self.view,
             self.owners,
             self.leases,
+            MemoryOrders(self.hall),
             FleetClock(),
             monotonic=clock,
             timings=LeaseTimings(),

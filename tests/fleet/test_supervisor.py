@@ -143,6 +143,14 @@ async def test_stop_ends_the_children_in_order(tmp_path: Path) -> None:
     assert not any(is_alive(seen.pid_of(name)) for name in ("store", "user"))
 
 
+async def test_a_child_that_does_more_on_sigterm_than_to_end_is_stopped_by_its_own_signal(tmp_path: Path) -> None:
+    async with supervising(tmp_path, grace=3600.0) as (supervisor, seen):
+        supervisor.start(replace(child_of(seen, "one", STUBBORN), end_signal=signal.SIGINT))
+        await seen.until_ready("one")
+        await supervisor.stop()
+        assert [event.killed for event in seen.of(Stopped, "one")] == [False]
+
+
 async def test_what_a_child_has_started_ends_with_it(tmp_path: Path) -> None:
     code = f"""
 import subprocess, sys

@@ -285,7 +285,7 @@ async def test_an_operator_resumes_failovers_that_are_held_back(hall: Hall, serv
         await browser.ready()
         for node in ("node-1", "node-2", "node-3"):
             await hall.leases.acquire(lease_of(node), expire=0.05)
-        await browser.get_until("/metrics", lambda response: 'outcome="heldback"' in response.text)
+        await browser.get_until("/metrics", lambda response: 'outcome="heldback"} 0' not in response.text)
 
         authorization = {"Authorization": f"Bearer {ADMIN}"}
         answer = await browser.http.post("/admin/failover/resume", headers=authorization)

@@ -10,11 +10,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from typer.testing import CliRunner, Result
 
 from director.cli.main import app
-from director.contract.ids import LogId, RoomId
+from director.contract.ids import LogId, RoomId, Seq
+from loadtest.contract.history import Acked
 from persistence import migrate
 from persistence.contract.messages import Draft
 from persistence.store_sql import SqlStore, open_sql_store
@@ -22,6 +24,7 @@ from tests.support.fleet import Fleet
 from tests.support.raw_client import fresh_cid, fresh_room, member
 from tests.support.stores import (
     LECTURER,
+    ONE,
     OTHER,
     ROOM,
     STUDENT,
@@ -107,6 +110,30 @@ class TestPrune:
         assert [it.seq for it in in_store(tmp_path, all_entries)] == [3]  # type: ignore[attr-defined]
         again = hall("store", "prune", "--older-than", "180d", "--room", ROOM)
         assert (again.exit_code, again.stdout.startswith("0 entries")) == (0, True)
+
+    @pytest.mark.parametrize("kept", [1, 0])
+    def test_a_history_still_holds_when_its_room_was_pruned(
+        self, hall: Hall, log: Callable[..., None], tmp_path: Path, kept: int
+    ) -> None:
+        """`hall check` once called what was pruned a hole, and its acks lost."""
+        now = int(time.time() * 1000)
+        ages = (400, 200, 2 if kept else 190)
+        log(*((now - days * DAY_MS, said(f"c{days}")) for days in ages))
+        history = tmp_path / "history.jsonl"
+        acks = [
+            Acked("ann", ROOM, 0.0, f"c{days}", STUDENT.id, Seq(seq), ONE, False)
+            for seq, days in enumerate(ages, start=1)
+        ]
+        history.write_bytes(b"".join(msgspec.json.encode(it) + b"\n" for it in acks))
+        before = hall("check", str(history), "--json")
+        assert (before.exit_code, json.loads(before.stdout)["total"]["pruned"]) == (0, 0)
+        assert hall("store", "prune", "--older-than", "180d").exit_code == 0
+        after = hall("check", str(history), "--json")
+        assert (after.exit_code, json.loads(after.stdout)["total"]["pruned"]) == (0, 3 - kept)
+        assert f"{3 - kept} acked messages have been pruned since" in " ".join(after.stderr.split())
+        with history.open("ab") as more:
+            more.write(msgspec.json.encode(msgspec.structs.replace(acks[0], cid="never", seq=Seq(4))) + b"\n")
+        assert hall("check", str(history)).exit_code == 1
 
     @pytest.mark.parametrize(
         "words",

@@ -99,13 +99,15 @@ class FailingLog:
     """A RoomLog over another one, whose appends fail as planned: one plan is used up by each append.
 
     `out`: the store is unavailable. `unclear`: the commit happens, its answer is lost. `void`: the answer is lost and
-    nothing was committed. `held`: the append waits for `release` before it is done. `well`: nothing goes wrong.
+    nothing was committed. `held`: the append waits for `release` before it is done. `well`: nothing goes wrong. Each
+    append `takes` as many seconds as one says.
     """
 
     def __init__(self, log: RoomLog) -> None:
         self._log = log
         self.plans: deque[str] = deque()
         self.always = "well"
+        self.takes = 0.0
         self.appends: list[list[RoomBatch]] = []
         self.started = asyncio.Event()
         self.release = asyncio.Event()
@@ -121,6 +123,8 @@ class FailingLog:
         plan = self.plans.popleft() if self.plans else self.always
         if plan.startswith("held"):
             await self.release.wait()
+        if self.takes:
+            await asyncio.sleep(self.takes)
         if plan.endswith("out"):
             raise StoreUnavailable("the test's store is out")
         if plan.endswith("void"):
