@@ -47,7 +47,7 @@ class MemoryRoomOwners(MemoryMoves):
         if standing is None or identity_of(standing) != (node, incarnation, epoch):
             return Outrun(standing)
         hall.raise_epoch(floor)
-        return Claimed(self._touch(msgspec.structs.replace(standing, epoch=hall.next_epoch())))
+        return Claimed(self._touch(aimless(msgspec.structs.replace(standing, epoch=hall.next_epoch()))))
 
     async def assert_owned(self, records: Sequence[RoomRecord]) -> Sequence[Claimed | Outrun]:
         self.hall.answer()

@@ -57,6 +57,10 @@ class Arrivals:
         """A room's record was removed."""
         self._expected.pop(room, None)
 
+    def forget(self) -> None:
+        """Notices may have been missed: what is still expected is told again by whoever asks."""
+        self._expected.clear()
+
     async def _get_ready(self, record: RoomRecord) -> None:
         try:
             if self._may_come() and await self._can_read(record.room):

@@ -1,6 +1,7 @@
 """Departures: the rooms that are on their way from this node to others, and those that have just gone."""
 
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -12,7 +13,7 @@ from director.contract.ids import RoomId
 from director.contract.lease import NodeLeases
 from director.contract.ownership import RoomOwners, RoomRecord
 from director.contract.ticket import Ticket, TicketBook
-from persistence.contract.store import RoomLog
+from persistence.contract.store import RoomLog, StoreUnavailable
 from shard_node.departure import Departure, Ended, HasMoved, IsLost, Stays, TakenBack
 from shard_node.farewell import Farewell, NewHome
 from shard_node.host import RoomHost
@@ -46,7 +47,8 @@ class Departures:
         self._spawn = spawn
         self._running: dict[RoomId, Departure] = {}
         self._farewells = 0
-        self.last_began_at = now()
+        self.stirred_at = now()
+        """When a room last began to leave, or was done with it."""
 
     @property
     def is_idle(self) -> bool:
@@ -74,7 +76,7 @@ class Departures:
             record, host=self._host, owners=self._owners, log=self._rows, leases=self._leases, now=self._now
         )
         self._running[record.room] = departure
-        self.last_began_at = self._now()
+        self.stirred_at = self._now()
         self._spawn(self._run(departure, on_end))
 
     async def _run(self, departure: Departure, on_end: Callable[[RoomRecord], None]) -> None:
@@ -85,12 +87,16 @@ class Departures:
             if isinstance(ended, HasMoved) and ended.hosted is not None:
                 self._part(ended.hosted, ended.home)
         finally:
+            self.stirred_at = self._now()
             del self._running[record.room]
             self._count(departure, ended, began_at)
         unheeded = departure.unheeded
         # one that stays though the record names another goes on for as long as the store allows it
-        if unheeded is not None and not (isinstance(ended, Stays) and unheeded.epoch > record.epoch):
+        is_anothers = unheeded is not None and unheeded.owner != self._host.node and unheeded.epoch > record.epoch
+        if unheeded is not None and not (isinstance(ended, Stays) and is_anothers):
             on_end(unheeded)
+        if isinstance(ended, Stays):
+            await self._look_at_rows()
 
     def _part(self, hosted: HostedRoom, home: NewHome) -> None:
         farewell = Farewell(hosted, home, sign=self._sign, end=self._end, now=self._now)
@@ -103,8 +109,14 @@ class Departures:
         try:
             await farewell.run()
         finally:
+            self.stirred_at = self._now()
             self._farewells -= 1
             self._host.farewells.remove(hosted)
+
+    async def _look_at_rows(self) -> None:
+        """Rooms that were frozen were not looked at meanwhile: an erasure may have fenced one."""
+        with suppress(StoreUnavailable):
+            await self._host.confirm_rows()
 
     def _sign(self, ticket: Ticket, lasts: float) -> str:
         expires_at_ms = self._clock.now_ms(self._now() + lasts)

@@ -12,6 +12,9 @@ from shard_node.host import RoomHost
 from shard_node.lease_keeper import LeaseKeeper
 
 STALLED_AFTER = 3.0
+WAVE_AWAITED = 12.0
+"""After the first room has gone, the others come in waves, some of which are seconds apart (longer than a move that fails
+takes to be given up)."""
 LOOK_EVERY = 0.1
 ASK_EVERY = 1.0
 
@@ -59,7 +62,9 @@ class Drain:
             if self._departures.is_idle:
                 if not len(self._host):
                     return "it is empty"
-                if now - max(began_at, self._departures.last_began_at) >= STALLED_AFTER:
+                stirred_at = self._departures.stirred_at
+                patience = WAVE_AWAITED if stirred_at > began_at else STALLED_AFTER
+                if now - max(began_at, stirred_at) >= patience:
                     return "nobody moves its rooms"
                 if now >= asks_at:
                     asks_at = now + ASK_EVERY

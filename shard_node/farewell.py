@@ -28,6 +28,7 @@ TOLD_AT_ONCE = 200
 """Members whose tickets are signed in one step."""
 
 MIN_RETRY_MS = 20
+OVERDUE_RETRY = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,8 @@ class Farewell:
 
     def refusal_of(self, connection: Connection) -> Refusal:
         """The answer to whatever this member asks for: it is to be asked for at the new node."""
-        return _frozen(self._goes_at.get(connection.sid, 0.0) - self._now())
+        left = self._goes_at.get(connection.sid, 0.0) - self._now()
+        return _frozen(left if left > 0 else OVERDUE_RETRY)
 
     def left(self) -> None:
         """Somebody has gone, perhaps the last one."""

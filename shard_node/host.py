@@ -216,6 +216,7 @@ class RoomHost:
         if fresh is None or not hosted.go_on_as(fresh):
             self.drop(room, ErrorCode.NOT_OWNER)
             return False
+        self._reported.pop(room, None)  # the record of the new epoch counts nobody yet
         _log.info("room_reopened", room=room, epoch=hosted.room.epoch, head=hosted.room.head)
         for draft, on_outcome in hosted.thaw():
             disallowed = self._judge(hosted, draft)

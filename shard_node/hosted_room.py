@@ -192,7 +192,7 @@ class HostedRoom:
         had fallen behind. False, and nothing is changed, if it is no continuation of this one."""
         if fresh.room.log != self.room.log or fresh.room.head < self.room.head:
             return False
-        self.showing.finish()
+        self.showing.leave_rest()  # another owner may have deleted what it says
         self.record, self.room = fresh.record, fresh.room
         now = self._now()
         for member in self.members:

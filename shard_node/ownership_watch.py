@@ -56,6 +56,7 @@ class OwnershipWatch:
             case RoomChanged(record=record, replaced=replaced):
                 self._take_record(record, replaced=replaced)
             case Interrupted():
+                self._arrivals.forget()
                 await self._look_again()
             case RoomGone(room=room):
                 self._arrivals.hear_gone(room)
@@ -72,8 +73,8 @@ class OwnershipWatch:
         if hosted is not None and record.epoch > hosted.room.epoch:
             self._host.drop(record.room, ErrorCode.NOT_OWNER)
             hosted = None
-        if hosted is None and mine and replaced:
-            # the members of a lost node are on their way
+        if hosted is None and mine and (replaced or self._host.farewells.has(record.room)):
+            # the members of a lost node are on their way, or those that have just been sent elsewhere
             self._spawn(self._open(record))
         if mine and record.target is not None and (hosted is None or hosted.room.epoch == record.epoch):
             self._departures.begin(record, on_end=self._take_late)

@@ -1,4 +1,5 @@
--- Gives a room's owner a new epoch above a floor, because the store knows a higher one.
+-- Gives a room's owner a new epoch above a floor, because the store knows a higher one. What it was asked to move is asked
+-- of the former epoch, and so no longer.
 -- KEYS[1] {hall}:meta
 -- KEYS[2] {hall}:room:ROOM
 -- ARGV[1] a new generation's name and the settle time
@@ -15,4 +16,5 @@ end
 
 raise_epoch(ARGV[6])
 redis.call('HSET', KEYS[2], 'epoch', next_epoch())
+clear_target(KEYS[2])
 return {'claimed', touch(room, KEYS[2])}

@@ -53,7 +53,7 @@ class Showing:
         """Write one batch's frames to all that have been shown everything before them. One that `strikes`, as it holds
         a deletion, ends the former: its frames may hold the text that is gone, so who is left catches up without it."""
         if strikes:
-            self._leave_rest()
+            self.leave_rest()
         self.finish()
         began_at = self._cpu()
         self._batch = [(Seq(frame.from_ - 1), frame.to, event_packet("frame", frame)) for frame in frames]
@@ -75,7 +75,8 @@ class Showing:
         """Show nothing more of what has been begun: the room is no longer ours."""
         self._batch = []
 
-    def _leave_rest(self) -> None:
+    def leave_rest(self) -> None:
+        """Show nobody else what has been begun: who has not been shown it catches up later."""
         if self._batch:
             now, to = self._now(), self._batch[-1][1]
             for member in self._left:

@@ -15,6 +15,8 @@ TITLES = {
     "acks": "From send to ack",
     "bench_history": "History",
     "stuck_readers": "Members that stop reading",
+    "node_death": "The death of a node",
+    "planned_moves": "Planned moves",
     "peers_beside": "Peers (`make bench-peers`)",
     "ring": "The ring",
     "tickets": "Tickets",

@@ -345,13 +345,14 @@ async def test_an_heir_that_died_before_it_opened_is_replaced(hall: Hall) -> Non
     assert standing.epoch > heir.epoch
 
 
-async def test_an_owner_that_is_behind_the_store_stays_asked_to_move(hall: Hall) -> None:
+async def test_an_owner_that_is_behind_the_store_is_to_be_asked_anew(hall: Hall) -> None:
+    """The move was asked of the former epoch: nobody would carry it out, and nobody could call it off."""
     aimed = await asked(hall, await claimed(hall))
 
     raised = await hall.owners.renew_claim(MATHS, node=N1, incarnation=I1, epoch=aimed.epoch, floor=Epoch(500))
 
     assert isinstance(raised, Claimed)
-    assert (raised.record.epoch, raised.record.target, raised.record.target_incarnation) == (501, N2, I1)
+    assert (raised.record.epoch, raised.record.target, raised.record.is_warm) == (501, None, False)
     assert await hall.owners.note_warm(aimed) == Outrun(raised.record)
 
 

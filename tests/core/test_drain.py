@@ -9,7 +9,7 @@ import pytest
 from director.contract.ids import RoomId
 from director.contract.lease import NodeState
 from director.leases_memory import MemoryNodeLeases
-from shard_node.drain import STALLED_AFTER, Drain
+from shard_node.drain import STALLED_AFTER, WAVE_AWAITED, Drain
 from shard_node.farewell import STAY
 from tests.support.small_node import SmallNode
 from tests.support.virtual_fleet import VirtualFleet, class_of, virtual_fleet
@@ -97,6 +97,38 @@ async def test_a_node_whose_rooms_nobody_moves_does_not_wait_for_long(redis_is_s
         fleet.hall.is_silent = redis_is_silent
         assert await drain_of(fleet.node("node-1")).run() == "nobody moves its rooms"
         assert STALLED_AFTER <= clock() - began_at < STALLED_AFTER + 0.5
+
+
+@in_virtual_time
+async def test_the_next_wave_is_waited_for_though_it_comes_late() -> None:
+    """Two large lectures, one after the other at the budget's pace: the second was never moved."""
+    async with virtual_fleet("node-1", "node-2") as fleet:
+        for room in (MATH, ART):
+            await fleet.node("node-1").opened(room)
+
+        async def leisurely() -> None:
+            await fleet.ask_move(MATH, "node-2")
+            await asyncio.sleep(2 * STALLED_AFTER)
+            await fleet.ask_move(ART, "node-2")
+
+        assert await drained(fleet, leisurely) == "it is empty"
+        assert (fleet.owner_of(MATH), fleet.owner_of(ART)) == ("node-2", "node-2")
+
+
+@in_virtual_time
+async def test_a_node_that_is_left_by_its_steward_waits_for_another_wave_and_no_longer() -> None:
+    clock = asyncio.get_running_loop().time
+    async with virtual_fleet("node-1", "node-2") as fleet:
+        for room in (MATH, ART):
+            await fleet.node("node-1").opened(room)
+
+        async def gives_up() -> None:
+            await asyncio.sleep(0.5)
+            await fleet.ask_move(MATH, "node-2")
+
+        began_at = clock()
+        assert await drained(fleet, gives_up) == "nobody moves its rooms"
+        assert WAVE_AWAITED <= clock() - began_at < WAVE_AWAITED + 2.0
 
 
 @in_virtual_time

@@ -29,10 +29,19 @@ def logs(out: io.StringIO, **settings: Any) -> Iterator[io.StringIO]:
     """Logs set up into `out`; all is as before when the block ends."""
     root, hooks = logging.getLogger(), (sys.excepthook, threading.excepthook)
     handlers, level = root.handlers[:], root.level
+    # a server that another test ran in this process has set its loggers up its own way
+    theirs = [logging.getLogger(name) for name in ("uvicorn", "uvicorn.error", "uvicorn.access")]
+    kept = [(logger, logger.handlers[:], logger.propagate, logger.level) for logger in theirs]
     try:
+        for logger in theirs:
+            logger.handlers[:], logger.propagate = [], True
+            logger.setLevel(logging.NOTSET)
         set_up_logs("node-1", out=out, **settings)
         yield out
     finally:
+        for logger, its_handlers, propagate, its_level in kept:
+            logger.handlers[:], logger.propagate = its_handlers, propagate
+            logger.setLevel(its_level)
         logging.captureWarnings(False)
         sys.excepthook, threading.excepthook = hooks
         root.handlers[:] = handlers
