@@ -1,12 +1,13 @@
 """The admin desk: what the admin interface needs of the director, and what all of its requests have in common."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
 import structlog
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -26,6 +27,7 @@ from director.planning import Planner
 
 # The moves of a plan for 5,000 rooms with the longest names.
 MAX_BODY = 2 * 1024 * 1024
+READ_WITHIN = 10.0
 
 log = structlog.get_logger(__name__)
 
@@ -95,16 +97,23 @@ class AdminDesk:
         return Route(path, answer, methods=[method])
 
 
-async def body_of(request: Request, kind: type[T]) -> T:
-    """The request's body; an empty one is `{}`. Raises Refusal: TOO_LARGE, or BAD_REQUEST that says what is wrong."""
+async def body_of(request: Request, kind: type[T], *, at_most: int = MAX_BODY) -> T:
+    """The request's body; an empty one is `{}`. Raises Refusal: TOO_LARGE beyond `at_most` bytes, or BAD_REQUEST that
+    says what is wrong, also where it does not come within 10 s."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
-            raise Refusal(ErrorCode.TOO_LARGE, f"a request to the admin interface has {MAX_BODY} bytes at most")
+    try:
+        async with asyncio.timeout(READ_WITHIN):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > at_most:
+                    raise Refusal(ErrorCode.TOO_LARGE, f"a request to {request.url.path} has {at_most} bytes at most")
+    except TimeoutError:
+        raise Refusal(ErrorCode.BAD_REQUEST, f"the body did not come within {READ_WITHIN:.0f} s") from None
+    except ClientDisconnect:
+        raise Refusal(ErrorCode.BAD_REQUEST, "the body broke off") from None
     try:
         return msgspec.json.decode(bytes(body) or b"{}", type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeError) as error:
         raise Refusal(ErrorCode.BAD_REQUEST, f"the body cannot be read: {error}") from None
 
 
@@ -116,9 +125,14 @@ def room_in(request: Request) -> RoomId:
     return room
 
 
+def text_in(request: Request, name: str) -> str | None:
+    """What the query says, None where that is nothing."""
+    return request.query_params.get(name) or None
+
+
 def number_in(request: Request, name: str, *, default: int | None = None, at_most: int) -> int:
     """A whole number of the query from 0 to `at_most`. Raises Refusal with BAD_REQUEST if it is none."""
-    text = request.query_params.get(name)
+    text = text_in(request, name)
     if text is None and default is not None:
         return default
     if text is None or not text.isascii() or not text.isdecimal() or len(text) > 15 or int(text) > at_most:

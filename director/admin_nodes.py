@@ -1,5 +1,6 @@
 """Nodes, to operators: their list, and what can be ordered of them."""
 
+import structlog
 from starlette.requests import Request
 from starlette.routing import BaseRoute
 
@@ -24,6 +25,8 @@ from director.picture import nodes_of
 
 _COMMON_SHARE = 1.0
 
+log = structlog.get_logger(__name__)
+
 
 def node_routes(admin: AdminDesk) -> list[BaseRoute]:
     """`/admin/nodes` and all below it."""
@@ -34,6 +37,7 @@ def node_routes(admin: AdminDesk) -> list[BaseRoute]:
     async def cordon(request: Request) -> NodeOrdered:
         node = admin.known_node(request)
         await admin.orders.put(Cordon(node))
+        log.info("node_cordoned", node=node)
         state = admin.view.state_of(node)
         return NodeOrdered(node, NodeState.CORDONED if state is NodeState.SERVING else state)
 
@@ -41,10 +45,12 @@ def node_routes(admin: AdminDesk) -> list[BaseRoute]:
         """Take back all that was ordered; a drain that runs ends with the moves that are under way."""
         node = admin.known_node(request)
         drain = await _drain_of(admin, node)
-        await admin.orders.withdraw(Cordon(node).key)
+        # The drain first: its order becomes one to cordon when it ends.
         await admin.orders.withdraw(_drain_key(node))
+        await admin.orders.withdraw(Cordon(node).key)
         if drain is not None:
             await admin.desk.cancel(drain.operation)
+        log.info("node_uncordoned", node=node, drain=None if drain is None else drain.operation)
         return NodeOrdered(node, _own_state(admin.view, node))
 
     async def drain(request: Request) -> PlanAnswer | Started:
@@ -64,6 +70,7 @@ def node_routes(admin: AdminDesk) -> list[BaseRoute]:
         # Told before it is ordered: whoever reads the order finds the operation. The steward runs it.
         await admin.operations.tell(operation)
         await admin.orders.put(Drain(node, operation.id, body.rooms_at_a_time, body.members_per_second, body.within_s))
+        log.info("drain_ordered", node=node, operation=operation.id, within=body.within_s)
         return Started(operation.id)
 
     async def capacity(request: Request) -> CapacityAnswer:
@@ -74,6 +81,7 @@ def node_routes(admin: AdminDesk) -> list[BaseRoute]:
             await admin.orders.withdraw(order.key)
         else:
             await admin.orders.put(order)
+        log.info("node_capacity_set", node=node, share=body.share)
         return CapacityAnswer(node, body.share)
 
     return [

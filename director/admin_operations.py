@@ -1,5 +1,6 @@
 """Operations, to operators: what runs and has run, the end of one, and the rebalancing of the fleet."""
 
+import structlog
 from starlette.requests import Request
 from starlette.routing import BaseRoute
 
@@ -22,6 +23,8 @@ from director.contract.ownership import RoomRecord
 from director.core.waves import Budget
 from director.fleet_view import FleetView
 from director.planning import PLANNED
+
+log = structlog.get_logger(__name__)
 
 _PLAN_ANEW = "the fleet has changed since: ask for another plan"
 
@@ -58,6 +61,7 @@ def operation_routes(admin: AdminDesk) -> list[BaseRoute]:
         if body.plan:
             return PlanAnswer(plan)
         started = await admin.desk.start(OperationKind.REBALANCE, "", plan, budget=budget)
+        log.info("rebalance_ordered", operation=started.id, rooms=len(plan.moves), chosen=body.moves is not None)
         return Started(started.id)
 
     async def resume(request: Request) -> ResumeAnswer:
@@ -78,7 +82,7 @@ def _unknown(name: str) -> Refusal:
 
 
 def _chosen(admin: AdminDesk, moves: tuple[ChosenMove, ...], budget: Budget, *, bound: float) -> OperationPlan:
-    """Exactly these moves. Raises Refusal with BUSY if one does not fit the fleet as it is now."""
+    """Exactly these moves. Raises Refusal if one does not fit the fleet as it is now: with BUSY if it may yet."""
     if len({move.room for move in moves}) < len(moves):
         raise Refusal(ErrorCode.BAD_REQUEST, "a room is moved once by a plan")
     chosen = [(_record_of(admin.view, move), NodeName(move.target), PLANNED) for move in moves]
@@ -89,10 +93,12 @@ def _record_of(view: FleetView, move: ChosenMove) -> RoomRecord:
     record = view.record_of(RoomId(move.room))
     if record is None:
         raise _outdated(f"{move.room[:128]} is closed")
-    if record.owner != move.source or not view.lives(record):
+    if record.owner != move.source:
         raise _outdated(f"{record.room} is on {record.owner}, not on {move.source[:80]}")
+    if not view.lives(record):
+        raise _not_now(f"{record.owner}, which owns {record.room}, is silent: who owns the room is settled by itself")
     if record.target is not None:
-        raise _outdated(f"{record.room} is being moved to {record.target}")
+        raise _not_now(f"{record.room} is being moved to {record.target} just now")
     target = NodeName(move.target)
     if view.node_of(target) is None or view.state_of(target) is not NodeState.SERVING:
         raise _outdated(f"{move.target[:80]} can be given no rooms")
@@ -102,4 +108,8 @@ def _record_of(view: FleetView, move: ChosenMove) -> RoomRecord:
 
 
 def _outdated(what: str) -> Refusal:
-    return Refusal(ErrorCode.BUSY, f"{what}; {_PLAN_ANEW}", retry_after_ms=1_000)
+    return Refusal(ErrorCode.BAD_REQUEST, f"{what}; {_PLAN_ANEW}")
+
+
+def _not_now(what: str) -> Refusal:
+    return Refusal(ErrorCode.BUSY, f"{what}; ask again", retry_after_ms=1_000)

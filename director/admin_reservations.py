@@ -1,5 +1,6 @@
 """Reservations, to operators: lectures that are announced, so that large ones are placed apart before they begin."""
 
+import structlog
 from starlette.requests import Request
 from starlette.routing import BaseRoute
 
@@ -11,6 +12,8 @@ from director.contract.orders import Reserve
 from director.core.reservation import Reservation
 
 _LATEST_MS = 10**14
+
+log = structlog.get_logger(__name__)
 
 
 def reservation_routes(admin: AdminDesk) -> list[BaseRoute]:
@@ -28,6 +31,7 @@ def reservation_routes(admin: AdminDesk) -> list[BaseRoute]:
         if not admin.now_ms < announced.ends_at * 1000 < _LATEST_MS:
             raise Refusal(ErrorCode.BAD_REQUEST, "at_ms is in Unix milliseconds, and the lecture must not be over")
         await admin.orders.put(Reserve(room, body.members, body.at_ms, body.minutes))
+        log.info("room_reserved", room=room, members=body.members, at_ms=body.at_ms, minutes=body.minutes)
         return await _standing(admin, room)
 
     async def withdraw(request: Request) -> ReservationsAnswer:
@@ -40,6 +44,7 @@ def reservation_routes(admin: AdminDesk) -> list[BaseRoute]:
             raise Refusal(ErrorCode.BAD_REQUEST, f"nothing is reserved for {room}{when}")
         for order in found:
             await admin.orders.withdraw(order.key)
+            log.info("reservation_withdrawn", room=room, at_ms=order.starts_at_ms)
         return await _standing(admin, room)
 
     return [

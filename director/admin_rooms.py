@@ -3,10 +3,11 @@
 from contextlib import suppress
 from heapq import nsmallest
 
+import structlog
 from starlette.requests import Request
 from starlette.routing import BaseRoute
 
-from director.admin_desk import AdminDesk, body_of, number_in, room_in
+from director.admin_desk import AdminDesk, body_of, number_in, room_in, text_in
 from director.contract.admin import (
     MAX_ROOMS_LISTED,
     Explanation,
@@ -29,18 +30,19 @@ from director.picture import entry_of
 
 _LISTED = 100
 
+log = structlog.get_logger(__name__)
+
 
 def room_routes(admin: AdminDesk) -> list[BaseRoute]:
     """`/admin/rooms` and all below it but reservations."""
 
     async def rooms(request: Request) -> RoomsAnswer:
-        query = request.query_params
         limit = number_in(request, "limit", default=_LISTED, at_most=MAX_ROOMS_LISTED)
-        node, prefix, after = query.get("node"), query.get("prefix", ""), query.get("after", "")
+        node, prefix, after = (text_in(request, name) for name in ("node", "prefix", "after"))
         found = (
             record
             for record in admin.view.records()
-            if record.room > after and record.room.startswith(prefix) and node in (None, record.owner)
+            if record.room > (after or "") and record.room.startswith(prefix or "") and node in (None, record.owner)
         )
         listed = nsmallest(limit + 1, found, key=lambda record: record.room)
         return RoomsAnswer(tuple(entry_of(admin.view, record) for record in listed[:limit]), len(listed) > limit)
@@ -60,17 +62,20 @@ def room_routes(admin: AdminDesk) -> list[BaseRoute]:
         if body.plan:
             return PlanAnswer(plan)
         operation = await admin.desk.start(OperationKind.MOVE, record.room, plan, budget=Budget())
+        log.info("move_ordered", room=record.room, source=record.owner, target=target, operation=operation.id)
         return Started(operation.id)
 
     async def pin(request: Request) -> PinAnswer:
         name, body = room_in(request), await body_of(request, PinBody)
         node = admin.node_named(body.node)
         await admin.orders.put(Pin(name, node))
+        log.info("room_pinned", room=name, node=node)
         return PinAnswer(name, node, _owner(admin.view.record_of(name)))
 
     async def unpin(request: Request) -> PinAnswer:
         name = room_in(request)
-        await admin.orders.withdraw(Pin(name, NodeName("")).key)
+        stood = await admin.orders.withdraw(Pin(name, NodeName("")).key)
+        log.info("room_unpinned", room=name, stood=stood)
         return PinAnswer(name, None, _owner(admin.view.record_of(name)))
 
     return [

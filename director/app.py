@@ -120,7 +120,7 @@ class Director:
             on_end=metrics.count_operation,
         )
         self._operations = OperationsDesk(means, random_bytes=secrets.token_bytes)
-        self._drains = Drains(view, self._operations, operations, planner)
+        self._drains = Drains(view, self._operations, operations, orders, planner)
         self._steward = Steward(
             view, router, coroner, verdicts, orders, name=name, monotonic=monotonic, on_step=self._see_to_drains
         )

@@ -44,10 +44,12 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Emptying:
-    """For a run that goes on until nothing is left: how to plan what is left, and for how many seconds at most."""
+    """For a run that goes on until nothing is left: how to plan what is left, and for how many seconds at most, of
+    which so many were `spent` by the directors that ran it before."""
 
     plan: Callable[[], Awaitable[OperationPlan]]
     within: float
+    spent: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class OperationRun:
         self._budget = budget
         self._emptying = emptying
         self._moves: dict[RoomId, PlannedMove] = {move.room: move for move in operation.plan.moves}
-        self._until = means.monotonic() + emptying.within if emptying else float("inf")
+        self._until = means.monotonic() + emptying.within - emptying.spent if emptying else float("inf")
         self._is_cancelled = asyncio.Event()
         self._has_changed = asyncio.Event()
 

@@ -28,6 +28,11 @@ class OperationsDesk:
         """Those that run here, by id."""
         return self._running
 
+    @property
+    def now_ms(self) -> int:
+        """Unix time by Redis' clock."""
+        return self._means.now_ms()
+
     async def run(self) -> None:
         """Run what is started, side by side, for ever."""
         async with asyncio.TaskGroup() as tasks:

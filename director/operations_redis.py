@@ -45,7 +45,15 @@ class RedisOperations:
             (seconds, micros), *answers = await pipeline.execute()
         now_ms = int(seconds) * 1000 + int(micros) // 1000
         return [
-            _decoder.decode(told).as_heard(int(heard), now_ms=now_ms, is_unwanted=cancel is not None)
+            operation.as_heard(int(heard), now_ms=now_ms, is_unwanted=cancel is not None)
             for told, heard, cancel in answers
-            if told is not None
+            if told is not None and (operation := _operation_of(told)) is not None
         ]
+
+
+def _operation_of(text: str) -> Operation | None:
+    """The operation, None for what this version cannot read (a newer director's kind of operation)."""
+    try:
+        return _decoder.decode(text)
+    except msgspec.DecodeError:
+        return None

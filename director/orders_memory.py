@@ -30,6 +30,16 @@ class MemoryOrders:
         self._notify()
         return True
 
+    async def replace(self, former: Order, order: Order) -> bool:
+        orders = self._hall.orders
+        self._hall.answer()
+        if orders.get(former.key) != former:
+            return False
+        del orders[former.key]
+        orders[order.key] = order
+        self._notify()
+        return True
+
     async def orders(self) -> OrderBook:
         hall = self._hall
         hall.answer()

@@ -23,6 +23,10 @@ class RedisOrders:
     async def withdraw(self, key: str) -> bool:
         return bool(await self._hall.run("order_withdraw", [ORDERS], [key]))
 
+    async def replace(self, former: Order, order: Order) -> bool:
+        args: list[str | int] = [former.key, _json(former), order.key, _json(order)]
+        return bool(await self._hall.run("order_replace", [ORDERS], args))
+
     async def orders(self) -> OrderBook:
         generation, number, is_begun, flat = await self._hall.run("orders_read", [ORDERS], [])
         told = {key: _order_of(text) for key, text in zip(flat[::2], flat[1::2], strict=True)}

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, JsonValue, ValidationError, field_validator, model_validator
+from pydantic import Field, JsonValue, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from director.contract.lease import LeaseTimings
@@ -14,6 +14,7 @@ SECONDS: dict[str, JsonValue] = {"unit": "s"}
 """Marks a setting whose number is a span in seconds."""
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_MIN_ADMIN_TOKEN = 16
 _ALGORITHMS = ("HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA")
 
 
@@ -41,7 +42,9 @@ class DirectorSettings(BaseSettings):
     )
     platform_algorithm: str = Field(default="HS256", description="the algorithm of the platform's tokens")
     admin_token: str = Field(
-        default="", description="the operators' token; unset: nobody is one (demo: {data}/admin.token)", repr=False
+        default="",
+        description="the operators' token, 16 characters at least; unset: nobody is one (demo: {data}/admin.token)",
+        repr=False,
     )
     lease_renew: float = Field(
         default=1.0,
@@ -75,6 +78,24 @@ class DirectorSettings(BaseSettings):
         if algorithm not in _ALGORITHMS:
             raise ValueError(f"HALL_PLATFORM_ALGORITHM must be one of {', '.join(_ALGORITHMS)}; got {algorithm!r}")
         return algorithm
+
+    @field_validator("ticket_key", "platform_key", "admin_token")
+    @classmethod
+    def _secret_is_no_example(cls, secret: str, info: ValidationInfo) -> str:
+        if secret.strip().lower().startswith("change-me"):
+            raise ValueError(f"HALL_{info.field_name}".upper() + " is still the example's: set it to one of your own")
+        return secret
+
+    @field_validator("admin_token")
+    @classmethod
+    def _admin_token_can_be_shown(cls, token: str) -> str:
+        """In a header, and not be guessed."""
+        token = token.strip()
+        if not (token.isascii() and token.isprintable()) or " " in token:
+            raise ValueError("HALL_ADMIN_TOKEN must be of printable ASCII characters, without spaces")
+        if 0 < len(token) < _MIN_ADMIN_TOKEN:
+            raise ValueError(f"HALL_ADMIN_TOKEN needs {_MIN_ADMIN_TOKEN} characters at least, it has {len(token)}")
+        return token
 
     @field_validator("redis_url")
     @classmethod

@@ -108,6 +108,13 @@ class NodeSettings(BaseSettings):
             raise ValueError(f"HALL_NODE_PATH must begin and end with a slash, like /socket.io/; got {path!r}")
         return path
 
+    @field_validator("ticket_key")
+    @classmethod
+    def _ticket_key_is_no_example(cls, key: str) -> str:
+        if key.strip().lower().startswith("change-me"):
+            raise ValueError("HALL_TICKET_KEY is still the example's: set it to the director's own")
+        return key
+
     @field_validator("redis_url")
     @classmethod
     def _redis_url_is_known(cls, url: str) -> str:

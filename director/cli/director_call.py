@@ -92,7 +92,7 @@ class AdminCall:
 def operators_token(given: str, data: Path) -> str:
     """The token that was given, else that of the demo fleet in the folder `data`. Raises NoToken."""
     try:
-        token = given or (data / ADMIN_TOKEN).read_text().strip()
+        token = given.strip() or (data / ADMIN_TOKEN).read_text().strip()
     except (OSError, UnicodeDecodeError):
         words = "give the operators' token by --token or HALL_ADMIN_TOKEN, or a demo fleet's folder by --data"
         raise NoToken(f"{words} ({data} has none)") from None

@@ -1,6 +1,6 @@
 """`hall drain`: a node emptied in good order, to be stopped or looked at."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,6 +25,9 @@ from director.cli.operator_desk import (
     node_path,
     tell_json,
 )
+
+if TYPE_CHECKING:
+    from director.contract.lease import NodeState
 
 DEFAULT_WITHIN = 300.0
 _MAX_WITHIN = 86_400
@@ -55,8 +58,8 @@ def drain(
 ) -> None:
     """Move all rooms away from a node, and give it no more.
 
-    Small rooms go first; their members follow by themselves. The node stays drained, also over its restart, until
-    `hall uncordon`. A node that is stopped by SIGTERM drains by itself.
+    Small rooms go first; their members follow by themselves. However the drain ends, the node is cordoned then, also
+    over its restart, until `hall uncordon`. A node that is stopped by SIGTERM drains by itself.
     """
     from director.contract.admin import DrainBody, NodeOrdered, PlanAnswer, Started
 
@@ -69,7 +72,7 @@ def drain(
             if as_json:
                 tell_json(ordered)
             else:
-                print(f"{ordered.node} is {ordered.state.value}; it keeps the rooms that have not been moved")
+                print(_ended_words(ordered.node, ordered.state))
             return
         body = DrainBody(plan, rooms_at_a_time, members_per_second, within)
         if plan:
@@ -80,3 +83,16 @@ def drain(
             from director.cli.operation_watch import finish
 
             finish(call, call.ask("POST", path, Started, body=body).operation, as_json=as_json, waits=not no_wait)
+
+
+def _ended_words(node: str, state: "NodeState") -> str:
+    """What has become of the node, whose state now is what it says of itself."""
+    from director.contract.lease import NodeState
+
+    match state:
+        case NodeState.SERVING:
+            return f"{node} is serving; it keeps the rooms that have not been moved"
+        case NodeState.CORDONED:
+            return f"{node} is cordoned: it is given no rooms, and keeps those that have not been moved"
+        case NodeState.DRAINING:
+            return f"{node} is draining by itself, since it was told to stop: its rooms still go to other nodes"

@@ -16,6 +16,7 @@ from director.cli.director_call import AdminCall, DirectorRefused, NoDirector
 from director.cli.operation_table import progress_line, progress_of
 from director.cli.operator_desk import ExitCode, tell_aside
 from director.contract.admin import OperationAnswer, Started
+from director.contract.errors import ErrorCode
 from director.contract.operations import Operation, OperationKind, OperationState
 
 _LOOK_EVERY = 0.4
@@ -98,7 +99,13 @@ class OperationWatch:
         if not wants:
             tell_aside(self._way_back)
             raise typer.Exit(ExitCode.LEFT)
-        self._call.ask("DELETE", self._path, Started)
+        try:
+            self._call.ask("DELETE", self._path, Started)
+        except DirectorRefused as refused:
+            # It has ended while the operator thought about it: what came of it is told by following on, which also
+            # says if it is not known any more.
+            if refused.error.code != ErrorCode.BAD_REQUEST:
+                raise
 
     @property
     def _path(self) -> str:

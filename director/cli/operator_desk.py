@@ -121,6 +121,9 @@ def room_path(room: str) -> str:
 
     if room_id_of(room) is None:
         fail(f"{room!r} is no room name: 1 to 128 characters of A-Za-z0-9._:~-", code=ExitCode.USAGE)
+    if room in (".", ".."):
+        # every HTTP client and proxy takes it for a step in the path, also written as %2E
+        fail(f"a room called {room!r} cannot be named in an address: nothing can be asked of it", code=ExitCode.USAGE)
     return f"/admin/rooms/{room}"
 
 

@@ -62,7 +62,8 @@ class ChosenMove(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class RebalanceBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`POST /admin/rebalance`: `plan: true` shows, `false` runs. `moves` are those of a plan that was shown: exactly
-    these are run, and BUSY is answered if one of them no longer fits."""
+    these are run, or none: BAD_REQUEST is answered if one of them no longer fits, which another plan mends, and BUSY
+    while a room of them is being moved."""
 
     plan: bool
     bound: Annotated[float, Meta(gt=1, le=10)] = 1.25

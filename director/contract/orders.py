@@ -23,7 +23,8 @@ class Cordon(msgspec.Struct, frozen=True, tag="cordon"):
 
 
 class Drain(msgspec.Struct, frozen=True, tag="drain"):
-    """The node is given no rooms and gives away those that it has, in good order. `operation` is its progress."""
+    """The node is given no rooms and gives away those that it has, in good order. `operation` is its progress.
+    When that has ended a Cordon stands in its place."""
 
     node: NodeName
     operation: str
@@ -100,6 +101,10 @@ class Orders(Protocol):
 
     async def withdraw(self, key: str) -> bool:
         """Take the order back; answers whether it stood."""
+        ...
+
+    async def replace(self, former: Order, order: Order) -> bool:
+        """Let `order` stand in place of `former`, at once, if that stands exactly so; answers whether it did."""
         ...
 
     async def orders(self) -> OrderBook:

@@ -46,6 +46,7 @@ function chooseWords() {
 }
 
 const words = chooseWords();
+let stillIn = null; // why signing out has failed
 const fleet = new Fleet();
 const client = new AdminClient({ onSignedOut: () => leave("door.over") });
 const select = (selection) => {
@@ -115,6 +116,7 @@ function leave(why = null, fields = {}) {
   stream.stop();
   plans.close();
   select(null);
+  showStillIn(null);
   $("hall").hidden = true;
   $("door").hidden = false;
   $("door-said").textContent = why === null ? "" : words.say(why, fields);
@@ -138,9 +140,26 @@ $("door-form").addEventListener("submit", async (event) => {
   }
 });
 
+/** Say that signing out has failed, and why; null takes it back. */
+function showStillIn(error) {
+  stillIn = error;
+  $("still-in").hidden = error === null;
+  $("still-in").textContent = error === null ? "" : words.say("signOut.failed", { why: words.why(error) });
+}
+
 $("sign-out").addEventListener("click", async () => {
-  await client.signOut().catch(() => {}); // a director that is away has no session of ours to mind
-  leave();
+  $("sign-out").disabled = true;
+  showStillIn(null);
+  try {
+    await client.signOut();
+    leave();
+  } catch (error) {
+    // No script can take the session away: who left now would leave it to whoever sits down next.
+    if (error.code === "UNAUTHENTICATED") leave();
+    else showStillIn(error);
+  } finally {
+    $("sign-out").disabled = false;
+  }
 });
 
 // -- the page
@@ -174,6 +193,7 @@ globalThis.addEventListener("pagehide", () => stream.stop());
 globalThis.addEventListener("pageshow", ({ persisted }) => persisted && !$("hall").hidden && stream.start());
 words.onChange(() => {
   showState(stream.state);
+  showStillIn(stillIn);
   if (fleet.isKnown) showTotals();
 });
 

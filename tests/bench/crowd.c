@@ -75,7 +75,7 @@ typedef struct {
     char node[64], log[40];     /* where it was, and its position */
     uint64_t epoch, seq, lost_at;
     int window_ms, is_back_soon, is_moving;
-    uint64_t leave_at;
+    uint64_t leave_at, frozen_cid, frozen_sent_at; /* what it was told to say at its new node */
     char *left;                 /* the beginning of what has not come whole yet */
     size_t left_len;
 } member;
@@ -115,7 +115,7 @@ static struct {
 } returning;
 
 static uint64_t ack_sent_at[ACKS], last_ack, lost, holes;
-static int ack_room[ACKS];
+static uint64_t ack_cid[ACKS];
 static struct { uint64_t epoch, acked_at; } room_acks[MAX_ROOMS];
 static int highest_member;
 static int waiting;
@@ -156,12 +156,16 @@ static void print_histogram(const char *name, const histogram *h) {
 static int index_of(const member *m) { return (int)(m - members); }
 static int room_of(const member *m) { return index_of(m) % room_count; }
 
+static void say(member *m, uint64_t cid, uint64_t sent_at);
+
 static void finish_coming(member *m, int is_live) {
     if (is_live) room_live[room_of(m)]++;
     if (is_live && m->is_back_soon) {
         m->is_back_soon = 0;
         returning.live++;
         count_span(&returning.took, now() - m->lost_at);
+        if (m->frozen_cid) say(m, m->frozen_cid, m->frozen_sent_at);
+        m->frozen_cid = 0;
     }
     if (!m->in_turn) return;
     m->in_turn = 0;
@@ -397,11 +401,16 @@ static void on_entries(member *m, const char *text, size_t length) {
     sending.frames += sending.delivered > before;
 }
 
-static void on_ack(const char *text) {
+static void on_ack(member *m, const char *text) {
     char *body;
     uint64_t id = strtoull(text + 2, &body, 10);
     if (!sending.active || !id || id + ACKS <= last_ack || ack_sent_at[id % ACKS] < sending.began_at) return;
     sending.heard_at = now();
+    if (strstr(body, "\"FROZEN\"")) { /* the same again, as soon as it is live there */
+        m->frozen_cid = ack_cid[id % ACKS];
+        m->frozen_sent_at = ack_sent_at[id % ACKS];
+        return;
+    }
     if (strncmp(body, "[{\"", 3) || !strstr(body, "\"ok\":true")) {
         sending.denied++;
         snprintf(last_denial, sizeof last_denial, "%.120s", body);
@@ -410,7 +419,7 @@ static void on_ack(const char *text) {
     }
     const char *at = strstr(body, "\"epoch\":");
     uint64_t epoch = at ? strtoull(at + strlen("\"epoch\":"), NULL, 10) : 0;
-    int room = ack_room[id % ACKS];
+    int room = room_of(m);
     if (returning.active && room_acks[room].epoch && epoch > room_acks[room].epoch)
         count_span(&returning.pauses, sending.heard_at - room_acks[room].acked_at);
     room_acks[room].epoch = epoch;
@@ -424,7 +433,7 @@ static void on_text(member *m, char *text, size_t length) {
     text[length] = 0;
     if (length == 1 && text[0] == '2') put_text(m, "3");
     else if (m->state != LIVE) on_handshake(m, text);
-    else if (!strncmp(text, "43", 2)) on_ack(text);
+    else if (!strncmp(text, "43", 2)) on_ack(m, text);
     else if (!strncmp(text, "42[\"bye\"", 8)) fail(m, "bye", text);
     else {
         if (!strncmp(text, "42[\"moved\"", 10)) on_moved(m, text);
@@ -567,18 +576,26 @@ static void begin_send(double rate, double seconds, int senders, int watchers) {
     sending.began_at = sending.heard_at = now();
 }
 
+static void say(member *m, uint64_t cid, uint64_t sent_at) {
+    char text[1024];
+    uint64_t id = ++last_ack;
+    ack_sent_at[id % ACKS] = sent_at;
+    ack_cid[id % ACKS] = cid;
+    snprintf(text, sizeof text, "42%llu[\"send\",{\"cid\":\"%s-%llu\",\"text\":\"t=%llu; " BODY "\"}]", (unsigned long long)id, nonce,
+             (unsigned long long)cid, (unsigned long long)sent_at);
+    put_text(m, text);
+}
+
 static void speak(member *m) {
     char text[1024];
     uint64_t at = now();
     if (m->state != LIVE) { sending.unsent++; return; }
-    if (dialect == HALL) {
-        uint64_t id = ++last_ack;
-        ack_sent_at[id % ACKS] = at;
-        ack_room[id % ACKS] = room_of(m);
-        snprintf(text, sizeof text, "42%llu[\"send\",{\"cid\":\"%s-%llu\",\"text\":\"t=%llu; " BODY "\"}]", (unsigned long long)id, nonce,
-                 (unsigned long long)id, (unsigned long long)at);
-    } else snprintf(text, sizeof text, "42[\"message\",{\"text\":\"t=%llu; " BODY "\"}]", (unsigned long long)at);
-    if (!put_frame(m, 1, text, strlen(text))) { sending.unsent++; return; }
+    if (dialect == HALL) say(m, last_ack + 1, at);
+    else {
+        snprintf(text, sizeof text, "42[\"message\",{\"text\":\"t=%llu; " BODY "\"}]", (unsigned long long)at);
+        put_text(m, text);
+    }
+    if (m->state != LIVE) { sending.unsent++; return; }
     sending.sent++;
     sending.expected += (uint64_t)sending.room_watchers[room_of(m)];
 }

@@ -184,7 +184,9 @@ def test_a_node_is_drained_once_its_plan_was_shown_and_the_drain_is_taken_back(o
     expect(page.locator(".node", has_text=node).locator(".node-facts span")).to_have_text(["Load 0", "0 rooms"])
     assert owner_of(real, rooms[0]) != node
 
-    page.get_by_role("button", name="Cancel the drain").click()
+    # the order ends a little after the drain
+    expect(page.locator(".node", has_text=node)).to_have_attribute("data-standing", "cordoned", timeout=30_000)
+    page.get_by_role("button", name="Uncordon").click()
     expect(page.locator(".node", has_text=node)).to_have_attribute("data-standing", "serving")
     page.get_by_role("button", name="Cordon").click()
     expect(page.locator(".node", has_text=node)).to_have_attribute("data-standing", "cordoned")
@@ -294,6 +296,24 @@ def test_a_session_that_is_over_leads_to_the_door(operate: Operate, stub: StubOp
     expect(page.locator("#door-said")).to_have_text("The session is over. Please sign in again.")
 
 
+def test_who_could_not_be_signed_out_stays_in_and_is_told_so(operate: Operate, stub: StubOperations) -> None:
+    page = operate(stub.url)
+    button, said = page.get_by_role("button", name="Sign out"), page.locator("#still-in")
+    page.route(
+        "**/admin/session", lambda route: route.abort() if route.request.method == "DELETE" else route.continue_()
+    )
+    button.click()
+    expect(said).to_contain_text("You are still signed in: the director cannot be reached.")
+    page.locator("#language").select_option("ko")
+    expect(said).to_contain_text("아직 로그인되어 있습니다")
+    expect(page.locator("#hall")).to_be_visible()
+    page.unroute("**/admin/session")
+    page.locator("#sign-out").click()
+    is_at_the_door(page)
+    page.reload()
+    is_at_the_door(page)
+
+
 def test_an_operation_shows_how_far_it_is_and_is_cancelled(operate: Operate, stub: StubOperations) -> None:
     """The press on the button outlasts several pictures: what is pressed must not be replaced meanwhile."""
     page = operate(stub.url)
@@ -327,7 +347,7 @@ def test_a_rebalancing_runs_exactly_what_its_plan_said_and_a_plan_that_no_longer
     page.get_by_role("button", name="Rebalance…").click()
     expect(page.locator("#plan-body tbody tr")).to_have_count(10)
     planned = page.locator("#plan-body tbody th").all_inner_texts()
-    stub.refuse_next = Refusal(ErrorCode.BUSY, "a room has moved; ask for another plan", retry_after_ms=1_000)
+    stub.refuse_next = Refusal(ErrorCode.BAD_REQUEST, "a room has moved; ask for another plan")
     page.get_by_role("button", name="Start these moves").click()
     expect(page.locator("#plan-said")).to_contain_text("a room has moved; ask for another plan")
     page.get_by_role("button", name="Start these moves").click()

@@ -172,6 +172,18 @@ async def test_operations_are_kept_for_a_day(hall: Hall) -> None:
             assert await redis.zrange(OPERATIONS, 0, -1) == ["op-2", "op-3"]
 
 
+async def test_one_that_cannot_be_read_is_as_if_it_were_not_there(hall: Hall) -> None:
+    await hall.operations.tell(operation())
+    await hall.operations.tell(operation("op-2"))
+    if not isinstance(hall.operations, RedisOperations):
+        pytest.skip("what is in memory is an operation")
+    async with hall.operations._hall.asked() as redis:
+        await redis.hset(operation_key("op-1"), "told", '{"id": "op-1", "kind": "of a newer director"}')
+
+    assert await hall.operations.operation("op-1") is None
+    assert [found.id for found in await hall.operations.recent()] == ["op-2"]
+
+
 async def test_a_redis_that_lost_its_data_knows_of_no_operation(hall: Hall) -> None:
     await hall.operations.tell(operation())
     hall.wipe()

@@ -70,6 +70,21 @@ async def test_an_order_replaces_the_one_with_the_same_key(hall: Hall) -> None:
     assert (await hall.orders.orders()).orders == book_of(Pin(MATHS, N2), Pin(ART, N1))
 
 
+async def test_an_order_stands_in_place_of_another_only_where_that_stands_as_it_is_known(hall: Hall) -> None:
+    drain, cordon, other = Drain(N1, "drain-1"), Cordon(N1), Drain(N1, "drain-2")
+    assert not await hall.orders.replace(drain, cordon)
+    await hall.orders.put(other)
+    assert not await hall.orders.replace(drain, cordon)
+    assert (await hall.orders.orders()).orders == book_of(other)
+
+    async with hall.listening() as heard:
+        assert await hall.orders.replace(other, cordon)
+        assert not await hall.orders.replace(other, cordon)
+        book = await hall.orders.orders()
+        assert book.orders == book_of(cordon)
+        assert await heard.next() == OrdersChanged(book.generation, book.number)
+
+
 async def test_each_change_of_orders_is_told_and_no_repetition(hall: Hall) -> None:
     n = (await hall.orders.orders()).number
     async with hall.listening() as heard:

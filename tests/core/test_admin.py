@@ -2,13 +2,19 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import httpx
+import structlog
+from starlette.types import Message
 
 from director.contract.ids import NodeName, RoomId
 from director.contract.lease import NodeState
 from director.contract.operations import Operation, OperationState
-from tests.support.admin_site import AdminSite
+from director.contract.orders import Cordon, Drain
+from director.orders_memory import MemoryOrders
+from tests.support.admin_site import AdminSite, admin_desk
 from tests.support.moving_nodes import UNIX_AT_ZERO, SimulatedDirector, SimulatedFleet, until
 from tests.support.virtual_time import VirtualTimeLoop, in_virtual_time
 
@@ -101,6 +107,8 @@ async def test_rooms_are_listed_page_by_page_by_node_and_by_prefix() -> None:
             "reserved": 0,
         }
         assert (await site.ask("GET", "/admin/rooms?node=nobody"))["rooms"] == []
+        for nothing in ("node=", "limit=", "prefix=", "after=", "node=&prefix=&after=&limit="):
+            assert await site.ask("GET", f"/admin/rooms?{nothing}") == everything
         for limit in ("-1", "x", "1001", "1" * 40):
             assert "limit must be a whole number" in await site.refused("GET", f"/admin/rooms?limit={limit}")
 
@@ -205,6 +213,40 @@ async def test_a_drain_is_shown_then_run_then_left_cordoned_until_it_is_taken_ba
         assert nodes == {"a": "draining", "b": "serving", "c": "serving"}
         assert (await site.ask("POST", "/admin/nodes/a/cordon"))["state"] == "draining"
         assert (await site.ask("DELETE", "/admin/nodes/a/drain"))["state"] == "serving"
+        assert fleet.hall.orders == {}
+
+
+@in_virtual_time
+async def test_a_node_whose_drain_is_long_over_is_cordoned_and_can_be_drained_again_or_taken_back() -> None:
+    async with SimulatedFleet("a", "b") as fleet:
+        await fleet.nodes["a"].open("math", members=10)
+        site = AdminSite(await fleet.director())
+        for take_back in (("POST", "/admin/nodes/a/uncordon"), ("DELETE", "/admin/nodes/a/drain")):
+            for _ in range(2):
+                name = (await site.ask("POST", "/admin/nodes/a/drain"))["operation"]
+                await fleet.ended(name)
+                await asyncio.sleep(15)
+                nodes = {node["node"]: node for node in (await site.ask("GET", "/admin/nodes"))["nodes"]}
+                assert (nodes["a"]["state"], nodes["a"]["order"]) == ("cordoned", "cordoned")
+            assert (await site.ask(*take_back))["state"] == "serving"
+            assert fleet.hall.orders == {}
+
+
+@in_virtual_time
+async def test_a_node_is_taken_back_also_while_its_drain_ends() -> None:
+    drain = Drain(A, "drain-1")
+
+    class WhileItEnds(MemoryOrders):
+        async def withdraw(self, key: str) -> bool:
+            stood = await super().withdraw(key)
+            await self.replace(drain, Cordon(A))  # as the steward does just then
+            return stood
+
+    async with SimulatedFleet("a", "b") as fleet:
+        director = await fleet.director()
+        desk = replace(admin_desk(director), orders=WhileItEnds(fleet.hall))
+        fleet.hall.orders[drain.key] = drain
+        await AdminSite(director, desk=desk).ask("POST", "/admin/nodes/a/uncordon")
         assert fleet.hall.orders == {}
 
 
@@ -349,7 +391,7 @@ async def test_a_rebalancing_is_shown_and_run_exactly_as_shown() -> None:
         assert {(record.room, record.owner) for record in fleet.hall.rooms.values() if record.moves} == {
             (move["room"], move["target"]) for move in moves
         }
-        again = await site.refused("POST", "/admin/rebalance", {"plan": False, "moves": moves}, status=503)
+        again = await site.refused("POST", "/admin/rebalance", {"plan": False, "moves": moves})
         assert "ask for another plan" in again
 
 
@@ -362,9 +404,9 @@ async def test_moves_that_no_longer_fit_are_refused_before_one_is_asked_for() ->
         site = AdminSite(director)
         good = {"room": "r1", "source": "a", "target": "b"}
         for bad, what, status in (
-            ({"room": "r2", "source": "b", "target": "c"}, "r2 is on a", 503),
-            ({"room": "r3", "source": "a", "target": "c"}, "r3 is closed", 503),
-            ({"room": "r2", "source": "a", "target": "x"}, "x can be given no rooms", 503),
+            ({"room": "r2", "source": "b", "target": "c"}, "r2 is on a", 400),
+            ({"room": "r3", "source": "a", "target": "c"}, "r3 is closed", 400),
+            ({"room": "r2", "source": "a", "target": "x"}, "x can be given no rooms", 400),
             ({"room": "r2", "source": "a", "target": "a"}, "r2 is on a already", 400),
             (good, "moved once", 400),
         ):
@@ -372,6 +414,11 @@ async def test_moves_that_no_longer_fit_are_refused_before_one_is_asked_for() ->
             assert what in await site.refused("POST", "/admin/rebalance", body, status=status)
         assert fleet.hall.operations == {}
         assert fleet.rooms_of("a") == {"r1", "r2"}
+        fleet.nodes["c"].manner.never_warms = True
+        await site.ask("POST", "/admin/rooms/r1/move", {"to": "c"})
+        await until(lambda: any(record.target == "c" for record in director.view.records()))
+        body = {"plan": False, "moves": [good]}
+        assert "being moved to c" in await site.refused("POST", "/admin/rebalance", body, status=503)
 
 
 @in_virtual_time
@@ -463,8 +510,94 @@ async def test_bodies_that_cannot_be_are_refused_with_what_is_wrong() -> None:
             assert what in await site.refused(method, path, body)
         response = await site.http.post("/admin/rebalance", content=b"{" * 10)
         assert response.status_code == 400
+        response = await site.http.post("/admin/rooms/math/move", content=b'{"to": "\xff"}')
+        assert (response.status_code, response.json()["error"]["code"]) == (400, "BAD_REQUEST")
         response = await site.http.post("/admin/rebalance", content=b" " * (3 * 1024 * 1024))
         assert (response.status_code, response.json()["error"]["code"]) == (413, "TOO_LARGE")
+
+
+@in_virtual_time
+async def test_a_body_that_does_not_come_is_not_waited_for() -> None:
+    async with SimulatedFleet("a") as fleet:
+        site = AdminSite(await fleet.director())
+
+        async def endless() -> AsyncIterator[bytes]:
+            while True:
+                yield b" "
+                await asyncio.sleep(1)
+
+        for path in ("/admin/session", "/admin/rebalance"):
+            response = await site.http.post(path, content=endless())
+            assert response.status_code == 400
+            assert "did not come within 10 s" in response.json()["error"]["message"]
+
+
+@in_virtual_time
+async def test_a_client_that_breaks_off_is_no_fault_of_ours() -> None:
+    async with SimulatedFleet("a") as fleet:
+        site = AdminSite(await fleet.director())
+        said: list[Message] = []
+
+        async def leave() -> Message:
+            return {"type": "http.disconnect"}
+
+        async def send(message: Message) -> None:
+            said.append(message)
+
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/admin/session",
+            "query_string": b"",
+            "headers": [],
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 8000),
+            "scheme": "http",
+        }
+        await site.app(scope, leave, send)
+        assert [message["status"] for message in said if "status" in message] == [400]
+
+
+@in_virtual_time
+async def test_those_who_are_no_operators_yet_can_send_little() -> None:
+    async with SimulatedFleet("a") as fleet:
+        director = await fleet.director()
+        page, nobody = AdminSite(director, token=""), AdminSite(director, token="", known="")
+        body = b'{"token": "' + b"x" * 5_000 + b'"}'
+        response = await page.http.post("/admin/session", content=body)
+        assert (response.status_code, response.json()["error"]["code"]) == (413, "TOO_LARGE")
+        assert (await nobody.http.post("/admin/session", content=body)).status_code == 403, "it is not even read"
+        with structlog.testing.capture_logs() as logs:
+            assert (await page.http.post("/admin/session", json={"token": "a guess"})).status_code == 401
+        assert [(line["event"], line["log_level"]) for line in logs] == [("sign_in_refused", "warning")]
+        assert "a guess" not in str(logs)
+
+
+@in_virtual_time
+async def test_what_operators_order_is_logged() -> None:
+    async with SimulatedFleet("a", "b") as fleet:
+        await fleet.nodes["a"].open("math", members=10)
+        site = AdminSite(await fleet.director())
+        at_ms = now_ms() + 7_200_000
+        told = {"members": 50, "at_ms": at_ms, "minutes": 45}
+        orders: list[tuple[str, str, object, str, dict[str, object]]] = [
+            ("PUT", "/admin/nodes/a/capacity", {"share": 2}, "node_capacity_set", {"node": "a", "share": 2.0}),
+            ("POST", "/admin/nodes/b/cordon", None, "node_cordoned", {"node": "b"}),
+            ("POST", "/admin/nodes/b/uncordon", None, "node_uncordoned", {"node": "b", "drain": None}),
+            ("PUT", "/admin/rooms/art/pin", {"node": "a"}, "room_pinned", {"room": "art", "node": "a"}),
+            ("DELETE", "/admin/rooms/art/pin", None, "room_unpinned", {"room": "art", "stood": True}),
+            ("PUT", "/admin/rooms/art/reservations", told, "room_reserved", {"room": "art", **told}),
+            ("DELETE", "/admin/rooms/art/reservations", None, "reservation_withdrawn", {"room": "art", "at_ms": at_ms}),
+            ("POST", "/admin/rooms/math/move", {"to": "b"}, "move_ordered", {"room": "math", "target": "b"}),
+            ("POST", "/admin/rebalance", {"plan": False}, "rebalance_ordered", {"chosen": False}),
+            ("POST", "/admin/nodes/a/drain", None, "drain_ordered", {"node": "a", "within": 300.0}),
+        ]
+        for method, path, body, event, fields in orders:
+            with structlog.testing.capture_logs() as logs:
+                answer = await site.ask(method, path, body)
+            (line,) = (line for line in logs if line["event"] == event)
+            assert line.items() >= fields.items()
+            assert line.get("operation") == answer.get("operation")
 
 
 @in_virtual_time

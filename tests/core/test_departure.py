@@ -436,7 +436,7 @@ async def test_a_target_that_dies_when_the_room_is_its_own_gives_it_back_and_nob
         assert max(speaker.longest_pause for speaker in talking) < OPEN_WITHIN + PAUSE
         assert fleet.node("node-1").host.tally.moves["out", "taken_back"] == 1
         there = fleet.node("node-1").host
-        assert fleet.hall.rooms[MATH].members or MATH in there.changed_counts(), "the new record counts nobody by itself"
+        assert fleet.hall.rooms[MATH].members or MATH in there.changed_counts(), "the new record counts nobody"
 
 
 @in_virtual_time

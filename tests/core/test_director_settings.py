@@ -41,6 +41,12 @@ def test_a_demo_needs_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
         ({**KEYS, "HALL_LEASE_RENEW": "9"}, "out of order"),
         ({**KEYS, "HALL_REDIS_URL": "localhost:6379"}, "HALL_REDIS_URL begins with redis://"),
         ({**KEYS, "HALL_REDIS_URL": "redis+sentinel://a:26379"}, "a Sentinel URL is"),
+        ({**KEYS, "HALL_TICKET_KEY": "change-me-" + "x" * 32}, "HALL_TICKET_KEY is still the example's"),
+        ({**KEYS, "HALL_PLATFORM_KEY": "change-me-to-the-key"}, "HALL_PLATFORM_KEY is still the example's"),
+        ({**KEYS, "HALL_ADMIN_TOKEN": "change-me-to-a-long-string"}, "HALL_ADMIN_TOKEN is still the example's"),
+        ({**KEYS, "HALL_ADMIN_TOKEN": " 15-characters- "}, "HALL_ADMIN_TOKEN needs 16 characters at least, it has 14"),
+        ({**KEYS, "HALL_ADMIN_TOKEN": "sixteen characters"}, "printable ASCII"),
+        ({**KEYS, "HALL_ADMIN_TOKEN": "sechzehn-zeichen-\u00fc"}, "printable ASCII"),
         ({**KEYS, "HALL_TICKET_TTL": "0"}, "greater than 0"),
     ],
 )
@@ -86,10 +92,17 @@ def test_allowed_origins_come_beside_the_director_s_own(monkeypatch: pytest.Monk
 
 
 def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = repr(settings(monkeypatch, **KEYS, HALL_ADMIN_TOKEN="adminsecret"))
+    shown = repr(settings(monkeypatch, **KEYS, HALL_ADMIN_TOKEN="the-adminsecret-of-all"))
     assert "tttt" not in shown
     assert "pppp" not in shown
     assert "adminsecret" not in shown
+
+
+@pytest.mark.parametrize("spaced", ["the-operators-token\n", " the-operators-token "])
+def test_what_surrounds_the_operators_token_does_not_count(monkeypatch: pytest.MonkeyPatch, spaced: str) -> None:
+    """A file's last newline, say: no header could carry it."""
+    assert settings(monkeypatch, **KEYS, HALL_ADMIN_TOKEN=spaced).admin_token == "the-operators-token"
+    assert settings(monkeypatch, **KEYS, HALL_ADMIN_TOKEN=" ").admin_token == "", "nobody is an operator"
 
 
 def test_timings_are_those_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,7 @@ def states_of(operation: Operation) -> set[MoveState]:
 
 
 @in_virtual_time
-async def test_a_drain_by_order_empties_the_node_and_leaves_it_draining() -> None:
+async def test_a_drain_by_order_empties_the_node_and_leaves_it_without_rooms() -> None:
     async with SimulatedFleet("a", "b", "c") as fleet:
         await filled(fleet, "a", 20)
         director = await fleet.director()
@@ -50,7 +50,9 @@ async def test_a_drain_by_order_empties_the_node_and_leaves_it_draining() -> Non
         await asyncio.sleep(5)
         assert director.view.state_of(A) is NodeState.DRAINING
         assert director.ended == [(OperationKind.DRAIN, OperationState.DONE)], "it is over, and not begun again"
-        await director.orders.withdraw(Drain(A, "").key)
+        await fleet.until(lambda: director.view.state_of(A) is NodeState.CORDONED, within=10)
+        assert fleet.hall.orders == {"cordon:a": Cordon(A)}
+        await director.orders.withdraw(Cordon(A).key)
         await fleet.until(lambda: director.view.state_of(A) is NodeState.SERVING, within=1)
 
 
@@ -185,6 +187,80 @@ async def test_a_drain_that_was_cancelled_is_not_begun_again_without_another_ord
         again = await order_drain(director, A)
         assert (await fleet.ended(again)).state is OperationState.DONE
         assert fleet.rooms_of("a") == set()
+
+
+async def ended_and_forgotten(state: OperationState) -> None:
+    """A drain ends so; its record is gone by the time of the next steward."""
+    async with SimulatedFleet("a", "b") as fleet:
+        await filled(fleet, "a", 40, members=50)
+        one, two = await fleet.director(), await fleet.director("director-2")
+        await fleet.until(lambda: one.steward.is_steward)
+        fleet.nodes["a"].manner.gives_up = state is OperationState.FAILED
+        name = await order_drain(one, A)
+        if state is OperationState.CANCELLED:
+            await fleet.until(lambda: len(fleet.rooms_of("b")) >= 4)
+            await one.desk.cancel(name)
+        assert (await fleet.ended(name)).state is state
+        await asyncio.sleep(15)
+        assert fleet.hall.orders == {"cordon:a": Cordon(A)}
+        fleet.nodes["a"].manner.gives_up = False
+        await fleet.nodes["a"].open("later", members=5)
+        left = fleet.rooms_of("a")
+        fleet.hall.operations.clear()
+        await one.stop()
+        await fleet.until(lambda: two.steward.is_steward, within=10)
+        await asyncio.sleep(30)
+        assert fleet.rooms_of("a") == left
+        assert fleet.hall.operations == {}
+        assert two.view.state_of(A) is NodeState.CORDONED
+
+
+@in_virtual_time
+async def test_a_drain_that_is_done_never_begins_again_by_itself() -> None:
+    await ended_and_forgotten(OperationState.DONE)
+
+
+@in_virtual_time
+async def test_a_drain_that_failed_never_begins_again_by_itself() -> None:
+    await ended_and_forgotten(OperationState.FAILED)
+
+
+@in_virtual_time
+async def test_a_drain_that_was_cancelled_never_begins_again_by_itself() -> None:
+    await ended_and_forgotten(OperationState.CANCELLED)
+
+
+@in_virtual_time
+async def test_another_order_to_drain_is_not_taken_for_the_one_that_has_ended() -> None:
+    """The steward may learn of the second order later than of the first one's end."""
+    async with SimulatedFleet("a", "b") as fleet:
+        await filled(fleet, "a", 40, members=50)
+        director = await fleet.director()
+        name = await order_drain(director, A)
+        await fleet.until(lambda: name in director.desk.running)
+        again = Drain(A, "drain-again")
+        fleet.hall.orders[again.key] = again  # unheard of by the view
+        await director.desk.cancel(name)
+        await fleet.ended(name)
+        await asyncio.sleep(3)
+        assert fleet.hall.orders == {again.key: again}
+
+
+@in_virtual_time
+async def test_a_drain_that_is_taken_up_has_the_time_that_is_left() -> None:
+    async with SimulatedFleet("a", "b") as fleet:
+        await filled(fleet, "a", 40, members=50)
+        one, two = await fleet.director(), await fleet.director("director-2")
+        await fleet.until(lambda: one.steward.is_steward)
+        name = await order_drain(one, A, within=30.0, members_per_second=50.0)
+        await fleet.until(lambda: len(fleet.rooms_of("b")) >= 15)
+        started_at_ms = fleet.told(name).started_at_ms
+        await one.stop()
+        await fleet.until(lambda: name in two.desk.running, within=3)
+        ended = await fleet.ended(name)
+        assert (ended.state, "within 30 s" in (ended.problem or "")) == (OperationState.FAILED, True)
+        assert ended.ended_at_ms is not None
+        assert 30_000 <= ended.ended_at_ms - started_at_ms < 36_000
 
 
 @in_virtual_time

@@ -49,6 +49,7 @@ def test_a_node_of_a_fleet_is_told_where_it_is(monkeypatch: pytest.MonkeyPatch) 
     ("environment", "advice"),
     [
         ({}, "HALL_TICKET_KEY must have 32 characters"),
+        ({"HALL_TICKET_KEY": "change-me-" + "x" * 32}, "HALL_TICKET_KEY is still the example's"),
         ({**DEMO, "HALL_NODE_HOST": "0.0.0.0"}, "HALL_NODE_HOST=127.0.0.1"),
         ({**KEY, **FAR_REDIS}, "set HALL_NODE_PROBE_URL"),
         ({**DEMO, "HALL_NODE_NAME": "no spaces"}, "HALL_NODE_NAME: "),

@@ -89,7 +89,7 @@ def test_a_drained_node_is_empty_until_it_serves_again(fleet: Fleet) -> None:
         listener.wait_for("after the drain")
 
     states = {it["node"]: it["state"] for it in told(fleet, "nodes")["nodes"]}
-    assert states.pop(node) == "draining"
+    assert states.pop(node) in ("draining", "cordoned"), "the order to drain ends a little after the drain"
     assert set(states.values()) == {"serving"}
     assert told(fleet, "uncordon", node)["state"] == "serving"
     assert operation["id"] in hall(fleet, "operations")

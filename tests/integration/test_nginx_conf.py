@@ -1,6 +1,7 @@
 """deploy/nginx.conf in a real nginx, before a stand-in for the director and the nodes that says what it was asked."""
 
 import asyncio
+import re
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
@@ -16,8 +17,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from director.admin_desk import MAX_BODY
 from director.held_port import HeldPort
-from tests.support.nginx import FOR_THIS_MACHINE, Nginx, nginx
+from tests.support.nginx import CONF, FOR_THIS_MACHINE, Nginx, nginx
 
 LIMITED = {"# limit_req zone=hall_route burst=1000": "limit_req zone=hall_route burst=2", "rate=50r/s": "rate=1r/m"}
 WITHIN = 15.0
@@ -191,6 +193,19 @@ async def test_a_network_that_is_named_reaches_the_operators_side(stack: ExitSta
     async with before(stack, tmp_path, FOR_THIS_MACHINE) as at:
         for path in ("/admin/nodes", "/operations", "/metrics"):
             assert (await at.http.get(path)).json()["path"] == path
+
+
+async def test_a_plan_as_large_as_the_director_takes_reaches_it(stack: ExitStack, tmp_path: Path) -> None:
+    async with before(stack, tmp_path, FOR_THIS_MACHINE) as at:
+        whole = b"x" * MAX_BODY
+        assert (await at.http.post("/admin/rebalance", content=whole)).json()["length"] == MAX_BODY
+        assert (await at.http.post("/admin/rebalance", content=whole + b"x")).status_code == 413
+        assert (await at.http.post("/route", content=whole)).status_code == 413
+
+
+def test_as_it_stands_only_this_machine_reaches_it() -> None:
+    listens = re.findall(r"^ *listen ([^ ;]+)", CONF.read_text(), flags=re.MULTILINE)
+    assert listens == ["127.0.0.1:8080"]
 
 
 @pytest.mark.parametrize("path", ["/admin/events", "/n/node-1/socket.io/"])

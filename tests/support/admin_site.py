@@ -42,10 +42,18 @@ def admin_desk(director: SimulatedDirector, *, token: str = TOKEN, own: str = OW
 
 
 class AdminSite:
-    """An operator's client; `token=""` shows none."""
+    """An operator's client; `token=""` shows none. It asks `desk` where one is given."""
 
-    def __init__(self, director: SimulatedDirector, *, token: str = TOKEN, own: str = OWN, known: str = TOKEN) -> None:
-        self.desk = admin_desk(director, token=known, own=own)
+    def __init__(
+        self,
+        director: SimulatedDirector,
+        *,
+        token: str = TOKEN,
+        own: str = OWN,
+        known: str = TOKEN,
+        desk: AdminDesk | None = None,
+    ) -> None:
+        self.desk = desk or admin_desk(director, token=known, own=own)
         gate = Middleware(OriginGate, origins=frozenset([own, LMS]))
         self.app = Starlette(routes=admin_routes(self.desk), middleware=[gate])
         answer_errors(self.app)

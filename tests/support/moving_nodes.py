@@ -184,7 +184,7 @@ class SimulatedDirector:
         )
         chance: Iterator[int] = iter(range(1, 1_000))
         self.desk = OperationsDesk(means, random_bytes=lambda n: next(chance).to_bytes(n, "big"))
-        self.drains = Drains(self.view, self.desk, self.operations, self.planner)
+        self.drains = Drains(self.view, self.desk, self.operations, self.orders, self.planner)
         self.steward = Steward(
             self.view,
             self.router,

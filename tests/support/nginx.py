@@ -72,7 +72,7 @@ def hall_conf(
     replacements besides: what a comment in the file says can be changed."""
     assert len(nodes) <= NODE_LINES
     replaced = {
-        "listen 8080 ": f"listen 127.0.0.1:{port} ",
+        "listen 127.0.0.1:8080 ": f"listen 127.0.0.1:{port} ",
         "chat.example.org": "127.0.0.1",
         "127.0.0.1:8000": f"127.0.0.1:{director}",
         "/var/log/nginx": str(logs),

@@ -5,6 +5,7 @@ export const operationsEn = {
   language: "Language",
   more: "Ring and settings",
   signOut: "Sign out",
+  "signOut.failed": "You are still signed in: {why}. Please try again before you leave this browser.",
   number: "{n}",
   done: "Done.",
   failed: "That did not work: {why}",

@@ -5,6 +5,7 @@ export const operationsKo = {
   language: "언어",
   more: "링과 설정",
   signOut: "로그아웃",
+  "signOut.failed": "아직 로그인되어 있습니다: {why}. 이 브라우저를 떠나기 전에 다시 시도해 주세요.",
   done: "완료했습니다.",
   failed: "실패했습니다: {why}",
   "about.s": "{n}초",

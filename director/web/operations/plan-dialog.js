@@ -1,4 +1,7 @@
-/** Plan dialog: shows what would be moved and what that costs, and starts exactly that when it is confirmed. */
+/**
+ * Plan dialog: shows what would be moved and what that costs, and starts it when it is confirmed. A rebalancing is run
+ * exactly as it was shown; a drain is planned anew as it goes, and moves what is on the node by then.
+ */
 import { make } from "../line-view.js";
 import { redraw } from "./facts.js";
 
