@@ -13,7 +13,7 @@ from shard_node.lease_keeper import LeaseKeeper
 
 STALLED_AFTER = 3.0
 WAVE_AWAITED = 12.0
-"""After the first room has gone the others come in waves, some of which are seconds apart; longer than a move that fails
+"""After the first room has gone the others come in waves, some of them seconds apart; longer than a move that fails
 takes to be given up."""
 LOOK_EVERY = 0.1
 ASK_EVERY = 1.0
