@@ -57,6 +57,8 @@ from director.steward import Steward
 from director.ticket_jwt import JwtTicketBook, ticket_key_of
 
 CLOSE_WITHIN = 1
+SWITCH_EVERY = 0.001
+"""Seconds for which the loop may keep a probe's thread waiting: that of a node that died, while its members ask."""
 # Nobody's lease hangs on a director's calls: a late answer is worth more to those who wait than an early refusal.
 REDIS_SILENCE = 1.0
 
@@ -264,6 +266,7 @@ def main() -> None:
     except ValidationError as error:
         raise SystemExit(f"director: {words_of(error)}") from None
     set_up_logs("director", form=settings.log_format, level=settings.log_level)
+    sys.setswitchinterval(SWITCH_EVERY)
     if not asyncio.run(serve(settings)):
         sys.exit(1)
 

@@ -8,6 +8,7 @@ thousands of them would take its own lateness for the node's silence.
 """
 
 import asyncio
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from time import sleep
@@ -24,6 +25,7 @@ ANSWER_WITHIN = 0.3
 GIVE_UP_AFTER = 3.0
 TRY_AGAIN_AFTER = 0.2
 KEEP_FOR = 1.0
+_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +96,15 @@ class HttpNodeProbe:
         return verdict
 
     def _look(self, lease: NodeLease) -> Verdict:
+        try:
+            if _refuses(lease):
+                sleep(TRY_AGAIN_AFTER)
+                if _refuses(lease):
+                    return Dead("refused")
+        except httpx.InvalidURL as error:
+            return Unclear(type(error).__name__)
         verdict = self._ask(lease)
-        if isinstance(verdict, _Refused):
-            sleep(TRY_AGAIN_AFTER)
-            verdict = self._ask(lease)
-        return Dead("refused") if isinstance(verdict, _Refused) else verdict
+        return Unclear("refused now and then") if isinstance(verdict, _Refused) else verdict
 
     def _ask(self, lease: NodeLease) -> Verdict | _Refused:
         try:
@@ -114,6 +120,22 @@ class HttpNodeProbe:
         if health.node != lease.node:
             return Unclear("another node answers")
         return Alive() if health.incarnation == lease.incarnation else Dead("another incarnation answers")
+
+
+def _refuses(lease: NodeLease) -> bool:
+    """Whether every address of the node's host refuses a connection. A bare one: each step of a library would
+    wait for the loop, which thousands of members keep busy just then."""
+    place = httpx.URL(lease.probe_url)
+    if place.scheme not in _PORTS:
+        return False
+    port = place.port or _PORTS[place.scheme]
+    try:
+        socket.create_connection((place.host, port), ANSWER_WITHIN, all_errors=True).close()
+    except ExceptionGroup as errors:
+        return all(isinstance(error, ConnectionRefusedError) for error in errors.exceptions)
+    except OSError:
+        return False  # what it is instead is said by whoever asks for more
+    return False
 
 
 def _is_refusal(error: httpx.ConnectError) -> bool:
