@@ -111,7 +111,7 @@ def test_pins_and_a_plan_that_is_run_exactly(fleet: Fleet, tmp_path: Path) -> No
     assert [(move["room"], move["state"]) for move in done["plan"]["moves"]] == [(it["room"], "done") for it in moves]
     assert told(fleet, "explain", "pinned")["owner"] == target
     refused = told(fleet, "rebalance", "--from", str(plan), code=1)["error"]
-    assert refused["code"] == "BUSY"
+    assert refused["code"] == "BAD_REQUEST"
 
     hall(fleet, "unpin", "pinned")
     fleet.wait_until(lambda: told(fleet, "explain", "pinned")["pinned"] is None, "the pin is forgotten")
