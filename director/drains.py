@@ -22,6 +22,7 @@ from msgspec.structs import replace
 from director.contract.ids import NodeName
 from director.contract.lease import NodeState
 from director.contract.operations import (
+    INTERRUPTED_AFTER,
     MoveState,
     Operation,
     OperationKind,
@@ -40,6 +41,8 @@ from director.planning import Planner
 SIGTERM_WITHIN = 25.0
 LATE_ROOMS_WITHIN = 10.0
 _SECONDS_A_WAVE = 0.7
+_LOOKS_AT_THE_SILENT = 3
+"""A look comes each second; whoever runs an operation tells of it every 2."""
 
 log = structlog.get_logger(__name__)
 
@@ -68,11 +71,13 @@ class Drains:
         self._planner = planner
         self._ordered: set[str] = set()
         self._over: dict[str, Operation] = {}
+        self._silent: dict[str, int] = {}
 
     async def step(self) -> None:
         """Take up the drains that nobody runs, cancel those that nobody wants. Raises ControlPathUnavailable."""
         wanted = {drain.operation: drain for drain in self._wanted()}
         self._over = {name: told for name, told in self._over.items() if name in wanted}
+        self._silent = {name: looks for name, looks in self._silent.items() if name in wanted}
         for name in self._ordered - wanted.keys():
             if (run := self._desk.running.get(name)) is not None:
                 run.cancel()
@@ -106,7 +111,8 @@ class Drains:
             self._over[drain.operation] = told
         match told.state:
             case OperationState.INTERRUPTED:
-                await self._take_up(drain, told)
+                if not self._may_speak_yet(told):
+                    await self._take_up(drain, told)
             case OperationState.RUNNING if _is_untouched(told):
                 await self._take_up(drain, told)
             case OperationState.DONE if rooms:
@@ -115,6 +121,13 @@ class Drains:
                 await self._leave_cordoned(drain, told)
             case OperationState.RUNNING:
                 pass
+
+    def _may_speak_yet(self, told: Operation) -> bool:
+        """Whether its director was silent, perhaps only for as long as Redis was: it tells of it within 2 s then."""
+        if self._desk.now_ms - told.heard_at_ms < INTERRUPTED_AFTER * 1000:
+            return False  # it has said itself that it ends
+        looks = self._silent[told.id] = self._silent.get(told.id, 0) + 1
+        return looks <= _LOOKS_AT_THE_SILENT
 
     def _is_given_up(self, name: str) -> bool:
         over = self._over.get(name)
@@ -136,6 +149,7 @@ class Drains:
 
         planned = await plan()
         self._over.pop(drain.operation, None)
+        self._silent.pop(drain.operation, None)
         spent = 0.0
         if former is None:
             operation = replace(self._desk.new_operation(OperationKind.DRAIN, drain.node, planned), id=drain.operation)

@@ -126,6 +126,25 @@ async def test_a_drain_whose_director_died_is_taken_up_again() -> None:
 
 
 @in_virtual_time
+async def test_a_drain_is_not_run_twice_though_redis_was_silent_and_another_is_steward_then() -> None:
+    """Each move would be asked for once, but the budget would be two."""
+    async with SimulatedFleet("a", "b") as fleet:
+        await filled(fleet, "a", 40)
+        one, two = await fleet.director(), await fleet.director("director-2")
+        name = await order_drain(one, A)
+        await fleet.until(lambda: len(fleet.rooms_of("b")) >= 4)
+        other = two if name in one.desk.running else one
+        fleet.hall.is_silent = True
+        await asyncio.sleep(12)
+        for node in fleet.nodes.values():
+            fleet.hall.keep(node.lease, expire=60.0)
+        fleet.hall.is_silent = False
+        await other.drains.step()
+        await asyncio.sleep(0.5)
+        assert name not in other.desk.running
+
+
+@in_virtual_time
 async def test_a_drain_that_is_taken_up_follows_the_moves_that_are_under_way() -> None:
     async with SimulatedFleet("a", "b", "c") as fleet:
         await filled(fleet, "a", 1)
