@@ -119,14 +119,14 @@ async def listeners(stack: AsyncExitStack, hall: PublicHall, room: str) -> list[
 
 async def talk(members: Sequence[Listener], words: str) -> None:
     """All speak at once, and see all of it."""
-    await asyncio.gather(
+    said = await asyncio.gather(
         *(
             member.client.send(f"{words} {member.client.user} {number}", timeout=BACK_WITHIN)
             for member in members
             for number in range(EACH)
         )
     )
-    head = max(member.client.position.seq for member in members if member.client.position)
+    head = max(ack.seq for ack in said)
     for member in members:
         assert await member.client.reached(head, LIVE_WITHIN)
 
