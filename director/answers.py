@@ -52,6 +52,11 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
 
 
 async def _on_fault(request: Request, error: Exception) -> Response:
+    return fault()
+
+
+def fault() -> Response:
+    """What is answered when the director itself fails."""
     code = ErrorCode.BUSY
     detail = ErrorDetail(code, "the director failed; it is in its log", code.action, True, RETRY_LATER_MS)
     return json_answer(ErrorShape(detail), 500)

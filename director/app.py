@@ -50,8 +50,10 @@ from director.pages import WEB, pages
 from director.planning import Planner
 from director.probe import HttpNodeProbe
 from director.redis_client import HallRedis
+from director.route_answers import FrontDesk, RouteAnswers
+from director.route_door import route_door
 from director.router import Router
-from director.routes import FrontDesk, RouteFirst, routes
+from director.routes import routes
 from director.settings import DirectorSettings, words_of
 from director.steward import Steward
 from director.ticket_jwt import JwtTicketBook, ticket_key_of
@@ -219,14 +221,15 @@ def build_app(settings: DirectorSettings, *, web: Path = WEB, on_crash: Callable
         async with director.running(on_crash):
             yield
 
-    gate, first = Middleware(OriginGate, origins=settings.origins), Middleware(RouteFirst, desk=director.desk)
+    answers = RouteAnswers(director.desk)
     app = Starlette(
-        routes=[*routes(director.desk), *admin_routes(director.admin), *document_routes(), *pages(web)],
-        middleware=[gate, first],
+        routes=[*routes(director.desk, answers), *admin_routes(director.admin), *document_routes(), *pages(web)],
+        middleware=[Middleware(OriginGate, origins=settings.origins)],
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
     app.state.director = director.name
+    app.state.door = route_door(answers, origins=settings.origins, make_stock=CuttableHttp)
     app.state.close_streams = director.events.close
     answer_errors(app)
     return app
@@ -240,7 +243,7 @@ async def serve(settings: DirectorSettings) -> bool:
         app,
         host=settings.director_host,
         port=settings.director_port,
-        http=CuttableHttp,
+        http=app.state.door,
         ws="none",
         proxy_headers=False,
         lifespan="on",

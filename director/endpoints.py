@@ -9,7 +9,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from director.contract.errors import ErrorCode
 from director.contract.http_document import Asked, Endpoint, Told
 from director.contract.ids import Role
-from director.routes import RoomAnswer, RouteAnswer
+from director.route_answers import RouteAnswer
+from director.routes import RoomAnswer
 
 PLATFORM, ADMIN, SESSION = "platform_token", "admin_token", "admin_session"
 

@@ -44,6 +44,15 @@ class OriginGate:
         await self._app(scope, receive, send_allowed)
 
 
+def allowing(origin: str) -> list[tuple[bytes, bytes]]:
+    """The headers that let a page of that origin read an answer."""
+    return [
+        (b"access-control-allow-origin", origin.encode()),
+        (b"access-control-expose-headers", b"Retry-After"),
+        (b"vary", b"Origin"),
+    ]
+
+
 def _preflight(origin: str) -> Response:
     return Response(
         status_code=204,

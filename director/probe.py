@@ -24,6 +24,7 @@ from director.single_flight import SingleFlight
 ANSWER_WITHIN = 0.3
 GIVE_UP_AFTER = 3.0
 TRY_AGAIN_AFTER = 0.2
+MOST_LOOKS = 3
 KEEP_FOR = 1.0
 _PORTS = {"http": 80, "https": 443}
 
@@ -69,6 +70,11 @@ class _Refused:
     pass
 
 
+@dataclass(frozen=True, slots=True)
+class _Broken(Unclear):
+    """The connection was taken and lost: so does a process that is just being ended, which refuses a moment later."""
+
+
 class HttpNodeProbe:
     """NodeProbe by `GET {probe_url}/healthz`: one flight for each incarnation, its verdict kept for a second."""
 
@@ -96,17 +102,22 @@ class HttpNodeProbe:
         return verdict
 
     def _look(self, lease: NodeLease) -> Verdict:
+        """Look until the address has refused twice or something is known; a few times at most."""
+        sights = [self._sight(lease)]
+        while len(sights) < MOST_LOOKS and isinstance(sights[-1], _Refused | _Broken):
+            sleep(TRY_AGAIN_AFTER)
+            sights.append(self._sight(lease))
+            if sights[-2:] == [_Refused(), _Refused()]:
+                return Dead("refused")
+        return Unclear("refused now and then") if isinstance(sights[-1], _Refused) else sights[-1]
+
+    def _sight(self, lease: NodeLease) -> Verdict | _Refused | _Broken:
         try:
-            if _refuses(lease):
-                sleep(TRY_AGAIN_AFTER)
-                if _refuses(lease):
-                    return Dead("refused")
+            return _Refused() if _refuses(lease) else self._ask(lease)
         except httpx.InvalidURL as error:
             return Unclear(type(error).__name__)
-        verdict = self._ask(lease)
-        return Unclear("refused now and then") if isinstance(verdict, _Refused) else verdict
 
-    def _ask(self, lease: NodeLease) -> Verdict | _Refused:
+    def _ask(self, lease: NodeLease) -> Verdict | _Refused | _Broken:
         try:
             url, headers = f"{lease.probe_url}/healthz", {"Connection": "close"}
             answer = self._http.get(url, headers=headers, timeout=ANSWER_WITHIN)
@@ -115,6 +126,8 @@ class HttpNodeProbe:
             return Unclear("silent")
         except httpx.ConnectError as error:
             return _Refused() if _is_refusal(error) else Unclear("unreachable")
+        except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError) as error:
+            return _Broken(type(error).__name__)
         except (httpx.HTTPError, httpx.InvalidURL, msgspec.DecodeError) as error:
             return Unclear(type(error).__name__)
         if health.node != lease.node:

@@ -14,7 +14,8 @@ import structlog
 from director.answers import RETRY_LATER_MS
 from director.contract.errors import ControlPathUnavailable, ErrorCode, Refusal
 from director.contract.failover import Departed, HeldBack, Standing
-from director.contract.ids import NodeName, RoomId
+from director.contract.ids import Incarnation, NodeName, RoomId
+from director.contract.lease import NodeLease
 from director.contract.ownership import Claimed, Outrun, RoomOwners, RoomRecord, Settling, Unfit
 from director.core.placement import Claim, Keep, NoNodes, place
 from director.coroner import Coroner
@@ -58,6 +59,14 @@ class Router:
         self._monotonic = monotonic
         self._on_claim = on_claim
         self._flights: SingleFlight[RoomId, Placement] = SingleFlight()
+        self._examinations: SingleFlight[tuple[NodeName, Incarnation], None] = SingleFlight()
+
+    def known(self, room: RoomId, *, failed: NodeName | None = None) -> Placement | None:
+        """Where `room` is, if nobody need be asked; None: `route` finds out."""
+        placement = self._view.placement_of(room)
+        if placement is None or placement.has_lapsed or failed == placement.record.owner:
+            return None
+        return placement
 
     async def route(self, room: RoomId, *, failed: NodeName | None = None) -> Placement:
         """Where `room` is. Raises Refusal: NO_NODES, or OWNER_UNCONFIRMED where Redis or a node must answer first.
@@ -72,7 +81,8 @@ class Router:
             await self._judge(placement)
             placement = view.placement_of(room)
         if placement is not None and failed == placement.record.owner:
-            await self._examine(placement)
+            lease = placement.lease
+            await self._examinations.run((lease.node, lease.incarnation), lambda: self._examine(lease))
             # The verdict is about one incarnation: whoever owns the room now is the answer.
             placement = view.placement_of(room)
         return placement or await self.place(room)
@@ -88,9 +98,8 @@ class Router:
         with suppress(ControlPathUnavailable):
             await self._coroner.verdict_on(placement.lease.node, placement.lease.incarnation)
 
-    async def _examine(self, placement: Placement) -> None:
+    async def _examine(self, lease: NodeLease) -> None:
         """Probe the owner: returns if it lives, or when it is buried. Raises OWNER_UNCONFIRMED if neither is known."""
-        lease = placement.lease
         match await self._probe.verdict_on(lease):
             case Alive():
                 return
