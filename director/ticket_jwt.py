@@ -31,7 +31,7 @@ class JwtTicketBook:
     def __init__(self, key: str) -> None:
         if len(key) < MIN_KEY_LENGTH:
             raise ValueError(f"a ticket key needs {MIN_KEY_LENGTH} characters at least, this one has {len(key)}")
-        self._secret = key.encode()
+        self._keyed = hmac.new(key.encode(), digestmod="sha256")
         self._header = _base64(msgspec.json.encode({"alg": _ALGORITHM, **_HEADER})) + b"."
 
     def sign(self, ticket: Ticket) -> str:
@@ -53,7 +53,9 @@ class JwtTicketBook:
         return ticket
 
     def _signature_of(self, signed: bytes) -> bytes:
-        return _base64(hmac.digest(self._secret, signed, "sha256"))
+        signing = self._keyed.copy()  # half of what it costs to begin with the key each time
+        signing.update(signed)
+        return _base64(signing.digest())
 
 
 def _base64(data: bytes) -> bytes:

@@ -15,7 +15,7 @@ from persistence.contract.store import StoreUnavailable
 from shard_node.contract.events import PROTOCOL_VERSION, JoinRequest
 from shard_node.core.admission import Budgets, Gate
 from shard_node.core.lag import LagProbe
-from shard_node.core.recovery import Replay, Reset, StaleOwner, recover
+from shard_node.core.recovery import Replay, Reset, StaleOwner, is_stale, recover
 from shard_node.host import RoomHost
 from shard_node.hosted_room import HostedRoom
 
@@ -62,33 +62,56 @@ class Doorkeeper:
         self._budgets = budgets
         self._confirming: asyncio.Task[None] | None = None
 
+    def admission_at_once(self, auth: object) -> Admission | None:
+        """As `admission_of`, without waiting; None, and nothing is counted, where that must be."""
+        request = _join_request_of(auth)
+        ticket = self._admissible(request)
+        hosted = self._host.room_of(ticket.room)
+        if hosted is None or self._lag.is_doubtful(self._now()):
+            return None
+        self._count(self._gate_of(request))
+        return self._admission(ticket, request, hosted)
+
     async def admission_of(self, auth: object) -> Admission:
         """Check the ticket, open the room, and see that this node is not behind the client's own position. Raises
         Refusal."""
         request = _join_request_of(auth)
-        gate = self._budgets.joins if request.since is None else self._budgets.resumes
-        ticket, hosted = await self.enter(request, gate)
+        ticket, hosted = await self.enter(request, self._gate_of(request))
+        return self._admission(ticket, request, hosted)
+
+    def _gate_of(self, request: JoinRequest) -> Gate:
+        return self._budgets.joins if request.since is None else self._budgets.resumes
+
+    def _admission(self, ticket: Ticket, request: JoinRequest, hosted: HostedRoom) -> Admission:
         if hosted.members.connections_of(ticket.user) >= MAX_CONNECTIONS:
             why = f"you are in this room by {MAX_CONNECTIONS} connections already"
             raise Refusal(ErrorCode.RATE_LIMITED, why, retry_after_ms=5_000)
-        admission = Admission(ticket, request, hosted)
-        if isinstance(_recovery_of(admission), StaleOwner):
+        since = request.since
+        if since is not None and is_stale(since.position, log=hosted.room.log, epoch=hosted.room.epoch):
             raise Refusal(ErrorCode.NOT_OWNER, "a later owner has served you already; ask the director")
-        return admission
+        return Admission(ticket, request, hosted)
 
     async def enter(self, request: JoinRequest, gate: Gate | None = None) -> tuple[Ticket, HostedRoom]:
         """The ticket and its room, opened if need be, for one who may come in now. Raises Refusal."""
+        ticket = self._admissible(request)
+        if gate is not None:
+            self._count(gate)
+        if self._lag.is_doubtful(self._now()):
+            await self._confirm_rows()
+        return ticket, await self._host.open(ticket.room)
+
+    def _admissible(self, request: JoinRequest) -> Ticket:
+        """The ticket of one whom nothing that is known here keeps out. Raises Refusal."""
         ticket = self._ticket_of(request)
         if self._is_stopping():
             raise Refusal(ErrorCode.SHUTDOWN, "this node is stopping; ask the director")
         if not self._may_admit():
             raise _unconfirmed()
-        now = self._now()
-        if gate is not None and (wait := gate.ask(now)) > 0:
+        return ticket
+
+    def _count(self, gate: Gate) -> None:
+        if (wait := gate.ask(self._now())) > 0:
             raise Refusal(ErrorCode.BUSY, "many are joining; this is your turn", retry_after_ms=in_ms(wait))
-        if self._lag.is_doubtful(now):
-            await self._confirm_rows()
-        return ticket, await self._host.open(ticket.room)
 
     def last_look(self, admission: Admission) -> Replay | Reset | ErrorCode:
         """What the member is given if it joins in this very step; or why it may not."""

@@ -76,6 +76,14 @@ class RoomGateway:
 
     # joining
 
+    def connecting_at_once(self, auth: object) -> Admission | None:
+        """As `connecting`, where the room is open; None where somebody must be asked first."""
+        try:
+            return self._doorkeeper.admission_at_once(auth)
+        except Refusal as refusal:
+            self._tally.unadmitted[refusal.code] += 1
+            raise
+
     async def connecting(self, auth: object) -> Admission:
         """Check the ticket, open the room, and see that this node is not behind the client's own position."""
         try:

@@ -38,10 +38,15 @@ def recover(
         return Reset(None, recent.answer_last(tail))
     if since.log != log:
         return Reset("new_log", recent.answer_last(tail))
-    if since.epoch > epoch:
+    if is_stale(since, log=log, epoch=epoch):
         return StaleOwner()
     if since.seq > recent.head:
         return Reset("new_log", recent.answer_last(tail))
     if not recent.covers(since.seq):
         return Reset("too_far", recent.answer_last(tail))
     return Replay(recent.answer_after(since.seq))
+
+
+def is_stale(since: Position, *, log: LogId, epoch: Epoch) -> bool:
+    """Whether a later owner of the same log has served the member already."""
+    return since.log == log and since.epoch > epoch

@@ -4,11 +4,10 @@ rest (HTTP, an upgrade from polling, another path, a foreign origin, a strange h
 import asyncio
 import base64
 import secrets
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import httptools
-import msgspec
 from websockets.frames import Opcode
 
 from shard_node.contract.events import MAX_PAYLOAD_BYTES
@@ -18,13 +17,28 @@ from shard_node.fanout.heartbeat import Heartbeat, Pinged
 from shard_node.fanout.inbound import Gateway
 from shard_node.fanout.session import Session
 from shard_node.fanout.session_host import MAX_READ
-from shard_node.fanout.turnstile import Turnstile
+from shard_node.fanout.turnstile import Admit, Turnstile
 
 BEAT_EVERY = 0.1
+SID_BYTES = 15
+RANDOM_AT_ONCE = 64 * SID_BYTES
 _BEGINS = frozenset({b"EIO=4", b"transport=websocket"})
 # what decides; whatever else a proxy adds, once or many times, does not
 _READ_HEADERS = frozenset({b"connection", b"upgrade", b"origin", b"sec-websocket-key", b"sec-websocket-version"})
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+
+class _Chance:
+    """Random bytes of the system's, asked for many at a time: a call for each member shows at the bell."""
+
+    def __init__(self) -> None:
+        self._left = b""
+
+    def take(self, count: int) -> bytes:
+        if len(self._left) < count:
+            self._left = secrets.token_bytes(RANDOM_AT_ONCE)
+        taken, self._left = self._left[:count], self._left[count:]
+        return taken
 
 
 class Sessions:
@@ -46,7 +60,12 @@ class Sessions:
         self._origins = frozenset(origin.encode() for origin in origins)
         self._now = now
         self._heartbeat = Heartbeat(interval=ping_interval, timeout=ping_timeout)
-        self._pings = {"pingInterval": ping_interval * 1000, "pingTimeout": ping_timeout * 1000}
+        self._opening = b',"upgrades":[],"pingInterval":%d,"pingTimeout":%d,"maxPayload":%d}' % (
+            ping_interval * 1000,
+            ping_timeout * 1000,
+            MAX_PAYLOAD_BYTES,
+        )
+        self._chance = _Chance()
         self._open: set[Any] = set()
         self._turnstile = Turnstile()
 
@@ -74,8 +93,7 @@ class Sessions:
         """Shake hands and open the Engine.IO session; the transport is the session's from now on, and while it is open
         it stands in uvicorn's list."""
         session = Session(self, transport)
-        opening = {"sid": self.new_sid(), "upgrades": [], **self._pings, "maxPayload": MAX_PAYLOAD_BYTES}
-        opened = websocket.frame_of(Opcode.TEXT, b"0" + msgspec.json.encode(opening))
+        opened = websocket.frame_of(Opcode.TEXT, b'0{"sid":"%b"%b' % (self.new_sid().encode(), self._opening))
         transport.write(websocket.handshake_of(headers) + opened)
         self._open = listed
         listed.add(session)
@@ -84,10 +102,10 @@ class Sessions:
 
     def new_sid(self) -> str:
         """As unguessable as python-engineio's."""
-        return base64.urlsafe_b64encode(secrets.token_bytes(15)).decode()
+        return base64.urlsafe_b64encode(self._chance.take(SID_BYTES)).decode()
 
-    def spawn(self, admission: Coroutine[Any, Any, None]) -> None:
-        self._turnstile.admit(admission)
+    def queue(self, admit: Admit) -> None:
+        self._turnstile.queue(admit)
 
     def watch_joining(self, session: Pinged) -> None:
         self._heartbeat.watch_joining(session, self._now())

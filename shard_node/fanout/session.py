@@ -3,13 +3,14 @@
 The same packets in the same order as the stock way (Engine.IO 4, Socket.IO 5), for clients that begin with WebSocket:
 
 1. open packet with the handshake; pings by the node's one Heartbeat.
-2. One namespace: CONNECT is admitted by the gateway in a task that ends with the admission; CONNECT, `joined` and the
-   answers to early events leave in one step.
+2. One namespace: CONNECT is admitted by the gateway, where it must wait in a task that ends with the admission;
+   CONNECT, `joined` and the answers to early events leave in one step.
 3. The transport's buffer is the bound: beyond its high-water mark nothing is offered, beyond 4 MiB the client is cut.
 4. What arrives is taken in pieces of 8 KiB, and others have their turn in between: a flood costs its own sender.
 """
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 import structlog
@@ -234,26 +235,36 @@ class Session(asyncio.BufferedProtocol):
         elif not (self._is_admitting or self.joined or self._has_ended):
             self._is_admitting = True
             self._early = EarlyEvents()
-            self._host.spawn(self._admit(auth))
+            self._host.queue(lambda: self._admit(auth))
 
-    async def _admit(self, auth: object) -> None:
-        admission: object = None
-        refusal: Refusal | None = None
+    def _admit(self, auth: object) -> Coroutine[Any, Any, None] | None:
+        """Admit, or give what waits until that is possible."""
+        try:
+            admission = self._host.gateway.connecting_at_once(auth)
+        except Exception as error:  # noqa: BLE001 - whatever fails, the client is told
+            self._admitted(_refusal_of(error))
+            return None
+        if admission is None:
+            return self._admit_later(auth)
+        self._admitted(admission)
+        return None
+
+    async def _admit_later(self, auth: object) -> None:
         try:
             admission = await self._host.gateway.connecting(auth)
-        except Refusal as error:
-            refusal = error
-        except Exception:  # noqa: BLE001 - whatever fails, the client is told
-            _log.exception("connect_failed")
-            refusal = Refusal(ErrorCode.BUSY, "the node failed to admit you; try again", retry_after_ms=1000)
+        except Exception as error:  # noqa: BLE001 - as above
+            admission = _refusal_of(error)
+        self._admitted(admission)
+
+    def _admitted(self, admission: object) -> None:
         self._is_admitting = False
         early, self._early = self._early, None
         if early is None or self._transport.is_closing():
             return  # it has left meanwhile
-        if refusal is None:
-            self._join(admission, early)
+        if isinstance(admission, Refusal):
+            self._refuse(admission)
         else:
-            self._refuse(refusal)
+            self._join(admission, early)
 
     def _refuse(self, refusal: Refusal) -> None:
         self.write(refusal_packet(None, refusal.code.value, refusal.shape))
@@ -279,3 +290,10 @@ class Session(asyncio.BufferedProtocol):
         if self.joined:
             self.joined = False
             self._host.gateway.disconnected(self)
+
+
+def _refusal_of(error: Exception) -> Refusal:
+    if isinstance(error, Refusal):
+        return error
+    _log.error("connect_failed", exc_info=error)
+    return Refusal(ErrorCode.BUSY, "the node failed to admit you; try again", retry_after_ms=1000)

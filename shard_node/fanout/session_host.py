@@ -1,10 +1,10 @@
 """The host of sessions, as one of them sees it."""
 
-from collections.abc import Coroutine
-from typing import Any, Protocol
+from typing import Protocol
 
 from shard_node.fanout.heartbeat import Pinged
 from shard_node.fanout.inbound import Gateway
+from shard_node.fanout.turnstile import Admit
 
 MAX_READ = 8 * 1024
 """Bytes that are taken from a client in one step of the event loop."""
@@ -19,8 +19,8 @@ class SessionHost(Protocol):
 
     def new_sid(self) -> str: ...
 
-    def spawn(self, admission: Coroutine[Any, Any, None]) -> None:
-        """Run a session's admission, which fails by itself."""
+    def queue(self, admit: Admit) -> None:
+        """Call a session's admission when its turn comes."""
         ...
 
     def watch_joining(self, session: Pinged) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from functools import partial
 
 from shard_node.fanout.turnstile import Turnstile
 
@@ -14,7 +15,7 @@ async def test_a_crowd_leaves_the_loop_time_for_others() -> None:
         came.append(number)
 
     for number in range(10):
-        turnstile.admit(come(number))
+        turnstile.queue(partial(come, number))
     seen = []
     while len(came) < 10:
         seen.append(len(came))
@@ -33,8 +34,8 @@ async def test_who_waits_inside_holds_nobody_up() -> None:
     async def second() -> None:
         second_came.set()
 
-    turnstile.admit(first())
-    turnstile.admit(second())
+    turnstile.queue(first)
+    turnstile.queue(second)
     async with asyncio.timeout(5):
         await second_came.wait()
     first_may_go.set()
@@ -47,9 +48,9 @@ async def test_a_turnstile_that_is_closed_lets_nobody_in() -> None:
     async def come() -> None:
         came.append(1)
 
-    turnstile.admit(come())
+    turnstile.queue(come)
     turnstile.close()
-    turnstile.admit(come())
+    turnstile.queue(come)
     turnstile.close()
     for _ in range(3):
         await asyncio.sleep(0)

@@ -105,6 +105,15 @@ class ToldGateway:
     def __post_init__(self) -> None:
         self.doors.set()
 
+    def connecting_at_once(self, auth: object) -> object | None:
+        if not self.doors.is_set():
+            return None
+        self.asked.append(auth)
+        self.asking.set()
+        if self.refusal is not None:
+            raise self.refusal
+        return auth
+
     async def connecting(self, auth: object) -> object:
         self.asked.append(auth)
         self.asking.set()
