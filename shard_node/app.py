@@ -26,7 +26,7 @@ from director.contract.clock import FleetClock
 from director.contract.errors import ErrorCode
 from director.contract.ids import Incarnation, LogId, NodeName, new_incarnation
 from director.contract.lease import NodeLease
-from director.entrance import open_entrances
+from director.entrance import open_entrances, protocol_of
 from director.leases_redis import RedisNodeLeases
 from director.logs import know_incarnation, set_up_logs
 from director.ownership_redis import RedisRoomOwners
@@ -43,7 +43,8 @@ from shard_node.core.admission import Budgets
 from shard_node.core.lag import LagProbe
 from shard_node.departures import Departures
 from shard_node.drain import Drain
-from shard_node.fanout.door import Sessions, door_to
+from shard_node.fanout.bounded_http import BoundedHttpProtocol
+from shard_node.fanout.door import Sessions, doorway
 from shard_node.fanout.server import HallServer
 from shard_node.fanout.transport import FindableWebSocketProtocol
 from shard_node.gateway import RoomGateway
@@ -191,7 +192,7 @@ class Node:
 
     async def serve(self) -> None:
         """Run until stopped. Raises what breaks a part that cannot go on without: the supervisor starts a new node."""
-        listener = _Listener(self._config())
+        listener = _Listener(self._config(), self._sessions if self._settings.fanout == "direct" else None)
         async with self._tasks:
             background = [
                 self._tasks.create_task(run, name=name)
@@ -239,7 +240,7 @@ class Node:
             OriginCheck(app, self._settings.origins),
             host=self._settings.node_host,
             port=self._settings.node_port,
-            http=door_to(self._sessions) if self._settings.fanout == "direct" else "httptools",
+            http=BoundedHttpProtocol if self._settings.fanout == "direct" else "httptools",
             ws=FindableWebSocketProtocol,
             ws_per_message_deflate=False,
             ws_ping_interval=None,
@@ -288,11 +289,19 @@ class _Lesson:
 
 class _Listener(uvicorn.Server):
     """uvicorn without its own signal handlers: they would close the sockets before a word was said. It accepts by our
-    own entrance."""
+    own entrance, and where there are sessions, behind their door."""
+
+    def __init__(self, config: uvicorn.Config, sessions: Sessions | None) -> None:
+        super().__init__(config)
+        self._sessions = sessions
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        open_entrances(self, lambda error: _log.error("connections_exhausted", why=str(error)))
+        take = None
+        if self._sessions is not None:
+            listed = self.server_state.connections
+            take = doorway(self._sessions, make_stock=lambda: protocol_of(self), listed=listed)
+        open_entrances(self, lambda error: _log.error("connections_exhausted", why=str(error)), take)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -1,9 +1,10 @@
-"""The door: what uvicorn makes for each connection. The handshake of a plain Engine.IO session begins a Session; the
+"""The door: what reads first from each connection. The handshake of a plain Engine.IO session begins a Session; the
 rest (HTTP, an upgrade from polling, another path, a foreign origin, a strange handshake) takes the stock way."""
 
 import asyncio
 import base64
 import secrets
+import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,12 +13,13 @@ from websockets.frames import Opcode
 
 from shard_node.contract.events import MAX_PAYLOAD_BYTES
 from shard_node.fanout import websocket
-from shard_node.fanout.bounded_http import MAX_HEAD, BoundedHttpProtocol
+from shard_node.fanout.bounded_http import MAX_HEAD
 from shard_node.fanout.heartbeat import Heartbeat, Pinged
 from shard_node.fanout.inbound import Gateway
 from shard_node.fanout.session import Session
-from shard_node.fanout.session_host import MAX_READ
+from shard_node.fanout.session_host import Transport
 from shard_node.fanout.turnstile import Admit, Turnstile
+from shard_node.fanout.wire import Wire
 
 BEAT_EVERY = 0.1
 SID_BYTES = 15
@@ -55,7 +57,6 @@ class Sessions:
         now: Callable[[], float],
     ) -> None:
         self.gateway = gateway
-        self.inbox = memoryview(bytearray(MAX_READ))
         self._path = path.encode()
         self._origins = frozenset(origin.encode() for origin in origins)
         self._now = now
@@ -89,7 +90,7 @@ class Sessions:
         origin = headers.get(b"origin")
         return origin is None or origin in self._origins
 
-    def begin(self, transport: asyncio.Transport, headers: dict[bytes, bytes], *, listed: set[Any]) -> Session:
+    def begin(self, transport: Transport, headers: dict[bytes, bytes], *, listed: set[Any]) -> Session:
         """Shake hands and open the Engine.IO session; the transport is the session's from now on, and while it is open
         it stands in uvicorn's list."""
         session = Session(self, transport)
@@ -114,30 +115,35 @@ class Sessions:
         self._open.discard(session)
 
 
-class Door(asyncio.Protocol):
-    """Reads the head of a connection's first request, and makes way. uvicorn is to be given a class of `door_to`."""
+class Door:
+    """Reads the head of a connection's first request, and makes way. `make_stock` makes uvicorn's own protocol;
+    `listed` is uvicorn's list of what is open."""
 
-    sessions: Sessions
-
-    def __init__(self, config: Any, server_state: Any, app_state: Any, _loop: Any = None) -> None:
-        self._make_stock: Callable[[], Any] = lambda: BoundedHttpProtocol(config, server_state, app_state)
-        self._listed: set[Any] = server_state.connections
+    def __init__(
+        self,
+        sessions: Sessions,
+        connection: socket.socket,
+        address: object,
+        *,
+        make_stock: Callable[[], asyncio.Protocol],
+        listed: set[Any],
+    ) -> None:
+        self._sessions = sessions
+        self._address = address
+        self._make_stock = make_stock
+        self._listed = listed
         self._parser: Any = httptools.HttpRequestParser(self)
         self._received = b""
         self._target = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._is_read = False
+        self._wire = Wire(connection)
+        self._wire.receiver = self
+        listed.add(self)
 
-    # asyncio's side
+    # the wire's side
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport: Any = transport
-        self._listed.add(self)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._retire()
-
-    def data_received(self, data: bytes) -> None:
+    def received(self, data: bytes) -> None:
         self._received += data
         try:
             self._parser.feed_data(data)
@@ -151,14 +157,28 @@ class Door(asyncio.Protocol):
         else:
             if not self._is_read:
                 if len(self._received) > MAX_HEAD:
-                    self._transport.write(_TOO_LARGE)
-                    self._transport.close()
+                    self._wire.write(_TOO_LARGE)
+                    self._wire.close()
                 return
-        self._make_way(self._make_stock(), self._received)
+        self._make_way()
+
+    def eof_received(self) -> None:
+        pass
+
+    def pause_writing(self) -> None:
+        pass
+
+    def resume_writing(self) -> None:
+        pass
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._retire()
+
+    # uvicorn's side
 
     def shutdown(self) -> None:
         """uvicorn ends before the request is read."""
-        self._transport.close()
+        self._wire.close()
 
     # httptools' side
 
@@ -180,29 +200,35 @@ class Door(asyncio.Protocol):
             self._parser.get_method() == b"GET"
             and self._parser.get_http_version() == "1.1"
             and headers.get(b"upgrade", b"").lower() == b"websocket"
-            and self.sessions.takes(self._target, headers)
+            and self._sessions.takes(self._target, headers)
         )
 
     def _begin_session(self, headers: dict[bytes, bytes], rest: bytes) -> None:
-        session = self.sessions.begin(self._transport, headers, listed=self._listed)
         self._retire()
-        self._transport.set_protocol(session)
-        if len(rest) > MAX_READ:
-            session.cut()  # nobody means to say so much before the answer
-        elif rest:
+        session = self._wire.receiver = self._sessions.begin(self._wire, headers, listed=self._listed)
+        if rest:
             session.received(rest)
 
-    def _make_way(self, stock: Any, received: bytes) -> None:
+    def _make_way(self) -> None:
         self._retire()
-        stock.connection_made(self._transport)
-        self._transport.set_protocol(stock)
-        stock.data_received(received)
+        stock = self._make_stock()
+        connection = self._wire.detach()
+        loop: Any = asyncio.get_running_loop()
+        loop._make_socket_transport(connection, stock, extra={"peername": self._address})
+        # behind connection_made, and before what is read from now on
+        loop.call_soon(stock.data_received, self._received)
 
     def _retire(self) -> None:
         self._listed.discard(self)
         self._parser = None  # it holds the door: a circle that would wait for the collector
 
 
-def door_to(sessions: Sessions) -> type[Door]:
-    """The class for uvicorn's `http=`."""
-    return type("DoorToSessions", (Door,), {"sessions": sessions})
+def doorway(
+    sessions: Sessions, *, make_stock: Callable[[], asyncio.Protocol], listed: set[Any]
+) -> Callable[[socket.socket, object], None]:
+    """What takes connections that were accepted, with the address of their other end."""
+
+    def take(connection: socket.socket, address: object) -> None:
+        Door(sessions, connection, address, make_stock=make_stock, listed=listed)
+
+    return take

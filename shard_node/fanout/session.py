@@ -5,7 +5,7 @@ The same packets in the same order as the stock way (Engine.IO 4, Socket.IO 5), 
 1. open packet with the handshake; pings by the node's one Heartbeat.
 2. One namespace: CONNECT is admitted by the gateway, where it must wait in a task that ends with the admission;
    CONNECT, `joined` and the answers to early events leave in one step.
-3. The transport's buffer is the bound: beyond its high-water mark nothing is offered, beyond 4 MiB the client is cut.
+3. The wire's buffer is the bound: beyond its high-water mark nothing is offered, beyond 4 MiB the client is cut.
 4. What arrives is taken in pieces of 8 KiB, and others have their turn in between: a flood costs its own sender.
 """
 
@@ -23,7 +23,7 @@ from shard_node.fanout import websocket
 from shard_node.fanout.connection import MAX_BUFFERED
 from shard_node.fanout.inbound import EarlyEvents, is_oversized, pass_on, read_packet
 from shard_node.fanout.packets import Packet, connect_packet, refusal_packet
-from shard_node.fanout.session_host import SessionHost
+from shard_node.fanout.session_host import SessionHost, Transport
 
 CUT_AFTER_BYE = 2.0
 
@@ -33,8 +33,8 @@ _LEAVE = Packet(b"1")
 _log = structlog.get_logger()
 
 
-class Session(asyncio.BufferedProtocol):
-    """One client over one WebSocket: a Connection, and the protocol of its transport."""
+class Session:
+    """One client over one WebSocket: a Connection, and the receiver of its wire."""
 
     __slots__ = (
         "_early",
@@ -52,7 +52,7 @@ class Session(asyncio.BufferedProtocol):
         "sid",
     )
 
-    def __init__(self, host: SessionHost, transport: asyncio.Transport) -> None:
+    def __init__(self, host: SessionHost, transport: Transport) -> None:
         self.sid = ""
         self.admission: Any = None
         self.in_flight = 0
@@ -136,7 +136,7 @@ class Session(asyncio.BufferedProtocol):
         """uvicorn ends."""
         self.close(websocket.RESTARTING)
 
-    # the transport
+    # the wire
 
     def pause_writing(self) -> None:
         self._writable = False
@@ -151,12 +151,6 @@ class Session(asyncio.BufferedProtocol):
         self._reader.forget()
         self._early = None
         self._leave()
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        return self._host.inbox
-
-    def buffer_updated(self, nbytes: int) -> None:
-        self.received(bytes(self._host.inbox[:nbytes]))
 
     def received(self, data: bytes) -> None:
         """Bytes from the client."""

@@ -6,16 +6,25 @@ from shard_node.fanout.heartbeat import Pinged
 from shard_node.fanout.inbound import Gateway
 from shard_node.fanout.turnstile import Admit
 
-MAX_READ = 8 * 1024
-"""Bytes that are taken from a client in one step of the event loop."""
+
+class Transport(Protocol):
+    """What a session needs of a wire."""
+
+    def write(self, data: bytes) -> None: ...
+
+    def is_closing(self) -> bool: ...
+
+    def get_write_buffer_size(self) -> int: ...
+
+    def close(self) -> None: ...
+
+    def abort(self) -> None: ...
 
 
 class SessionHost(Protocol):
     """What all sessions of a node share."""
 
     gateway: Gateway
-    inbox: memoryview
-    """Where what arrives is put until it is read, which is in the same step: one for all."""
 
     def new_sid(self) -> str: ...
 

@@ -333,16 +333,6 @@ async def test_what_is_binary_is_ignored() -> None:
 
 
 @in_virtual_time
-async def test_what_the_loop_puts_into_the_inbox_is_read() -> None:
-    seat = await joined_seat(ToldGateway())
-    said = text("2")
-    inbox = seat.session.get_buffer(-1)
-    inbox[: len(said)] = said
-    seat.session.buffer_updated(len(said))
-    assert seat.heard() == ["3"]
-
-
-@in_virtual_time
 async def test_a_websocket_ping_is_answered_with_its_own_words() -> None:
     seat = await joined_seat(ToldGateway())
     seat.session.received(masked(Opcode.PING, b"hello"))

@@ -17,10 +17,11 @@ import uvicorn
 from starlette.applications import Starlette
 from websockets.frames import Opcode
 
+from director.entrance import open_entrances, protocol_of
 from shard_node.contract.events import MAX_PAYLOAD_BYTES
-from shard_node.fanout.bounded_http import MAX_HEAD, MAX_REQUEST
+from shard_node.fanout.bounded_http import MAX_HEAD, MAX_REQUEST, BoundedHttpProtocol
 from shard_node.fanout.connection import Connection
-from shard_node.fanout.door import Door, Sessions, door_to
+from shard_node.fanout.door import Door, Sessions, doorway
 from shard_node.fanout.server import HallServer
 from shard_node.fanout.session import Session
 from shard_node.fanout.transport import FindableWebSocketProtocol
@@ -43,6 +44,7 @@ class Node:
     server: uvicorn.Server
     now: float = 0.0
     paths: list[str] = field(default_factory=list)
+    trouble: list[OSError] = field(default_factory=list)
 
     @property
     def port(self) -> int:
@@ -76,7 +78,7 @@ async def listening() -> AsyncIterator[Node]:
     config = uvicorn.Config(
         app,
         port=0,
-        http=door_to(sessions),
+        http=BoundedHttpProtocol,
         ws=FindableWebSocketProtocol,
         ws_ping_interval=None,
         ws_per_message_deflate=False,
@@ -90,6 +92,8 @@ async def listening() -> AsyncIterator[Node]:
     config.load()
     node.server.lifespan = config.lifespan_class(config)
     await node.server.startup()
+    take = doorway(sessions, make_stock=lambda: protocol_of(node.server), listed=node.open)
+    open_entrances(node.server, node.trouble.append, take)
     try:
         yield node
     finally:
@@ -224,13 +228,20 @@ async def test_frames_right_behind_the_head_are_read(node: Node) -> None:
         assert await wire.packet() == '437[{"ok":true,"name":"send"}]'
 
 
-async def test_who_says_a_flood_before_the_answer_is_cut(node: Node) -> None:
+async def test_a_flood_before_the_answer_is_taken_in_pieces(node: Node) -> None:
     """256 KiB of small events in one step of the loop held everybody up for a third of a second."""
     async with wire_to(node) as wire:
-        wire.say(request().encode() + text('42["send",{}]') * 2_000)
-        await wire.rest()
-        await node.until_open(0)
-    assert node.gateway.asked == []
+        wire.say(request().encode() + text('42["send",{}]') * 20_000 + text("40{}"))
+        await wire.head()
+        await wire.packet()
+        async with asyncio.timeout(WITHIN):
+            turns = 0
+            while not node.gateway.asked:
+                turns += 1
+                await asyncio.sleep(0)
+        assert turns > 20, "others have their turn in between"
+        assert (await wire.packet()).startswith("40{")
+    assert node.gateway.events == [], "what is said before asking to be connected is nobody's"
 
 
 # who takes the stock way
