@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from director.answers import NO_STORE, RETRY_LATER_MS, json_answer, refused
 from director.contract.clock import FleetClock
@@ -95,7 +95,7 @@ class RouteAnswers:
 
     def _told(self, asked: _Asked, placement: Placement, began_at: float) -> Response:
         if asked.redirect:
-            response = Response(status_code=307, headers={"Location": placement.lease.url, **NO_STORE})
+            response: Response = RedirectResponse(placement.lease.url, headers=NO_STORE)
         else:
             response = json_answer(self._ticketed(placement, asked.identity))
         self._desk.metrics.count_routed(self._desk.monotonic() - began_at)

@@ -2,11 +2,12 @@
 
 Every member of every room comes through here, after a node's death thousands within a quarter of a second: uvicorn's
 own way makes a task, a scope and two messages for each, three times the work of the answer. What is reached into:
-uvicorn's `server_state` and its status lines (tests/integration/test_internals.py).
+uvicorn's `server_state`, its configuration and its status lines (tests/integration/test_internals.py).
 """
 
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Mapping
+from functools import partial
 from typing import Any
 
 import httptools
@@ -20,6 +21,8 @@ from director.route_answers import RouteAnswers
 
 MAX_REQUEST = 64 * 1024
 _PATH = b"/route"
+# a body, which may have trailers, or the wish to be told before it is sent
+_MORE_TO_COME = frozenset({b"content-length", b"transfer-encoding", b"expect"})
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +36,7 @@ class RouteDoor(asyncio.Protocol):
     make_stock: Callable[..., Any]
 
     def __init__(self, config: Any, server_state: Any, app_state: Any, _loop: Any = None) -> None:
-        self._make: Callable[[], Any] = lambda: type(self).make_stock(config, server_state, app_state, _loop)
+        self._make = partial(type(self).make_stock, config, server_state, app_state, _loop)
         self._state = server_state
         self._keep_alive_for: float = config.timeout_keep_alive
         self._parser: Any = httptools.HttpRequestParser(self)
@@ -45,7 +48,8 @@ class RouteDoor(asyncio.Protocol):
 
     def _begin(self) -> None:
         """Await the next request."""
-        self._begun = self._whole = 0
+        self._begun = 0
+        self._is_read = False
         self._target = b""
         self._headers: dict[bytes, bytes] = {}
 
@@ -72,16 +76,13 @@ class RouteDoor(asyncio.Protocol):
         except (httptools.HttpParserUpgrade, httptools.HttpParserError):
             self._make_way()  # uvicorn says what is wrong with it
             return
-        if self._begun > 1 or len(self._received) > MAX_REQUEST:
-            self._make_way()
-        elif self._whole:
+        if self._is_read and self._begun == 1 and self._is_for_us():
             self._answer()
+        elif self._is_read or len(self._received) > MAX_REQUEST:
+            self._make_way()
 
     def pause_writing(self) -> None:
-        self._transport.pause_reading()  # who does not read the answers asks no more
-
-    def resume_writing(self) -> None:
-        self._transport.resume_reading()
+        self._transport.abort()  # it has asked for hundreds of answers and reads none
 
     def shutdown(self) -> None:
         """uvicorn ends."""
@@ -101,27 +102,25 @@ class RouteDoor(asyncio.Protocol):
         self._headers.setdefault(name.lower(), value)
 
     def on_headers_complete(self) -> None:
-        # the parser knows it until the request is whole
-        self._is_last = not self._parser.should_keep_alive()
-
-    def on_message_complete(self) -> None:
-        self._whole += 1
+        self._is_read = True
+        # The parser knows it until the request is whole. As uvicorn, nothing is kept alive for HTTP/1.0.
+        self._is_last = self._parser.get_http_version() == "1.0" or not self._parser.should_keep_alive()
 
     # answers
 
+    def _is_for_us(self) -> bool:
+        origin = self._headers.get(b"origin")
+        return (
+            self._target.partition(b"?")[0] == _PATH
+            and b"#" not in self._target
+            and self._parser.get_method() == b"GET"
+            and (origin is None or origin in self.origins)
+            and _MORE_TO_COME.isdisjoint(self._headers)
+        )
+
     def _answer(self) -> None:
-        path, _, query = self._target.partition(b"?")
-        headers = self._headers
-        origin = headers.get(b"origin")
-        if (
-            path != _PATH
-            or self._parser.get_method() != b"GET"
-            or b"expect" in headers
-            or not (origin is None or origin in self.origins)
-        ):
-            self._make_way()
-            return
-        authorization = headers.get(b"authorization")
+        query = self._target[len(_PATH) + 1 :]
+        authorization = self._headers.get(b"authorization")
         self._received = b""
         self._closes = self._closes or self._is_last
         try:
@@ -140,6 +139,9 @@ class RouteDoor(asyncio.Protocol):
     async def _write_later(self, answer: Coroutine[Any, Any, Response]) -> None:
         try:
             response = await answer
+        except asyncio.CancelledError:
+            self._transport.close()  # uvicorn has waited for it long enough
+            raise
         except Exception:
             log.exception("route_failed")
             response = fault()
@@ -166,7 +168,8 @@ class RouteDoor(asyncio.Protocol):
         if self._closes:
             self._transport.close()
         else:
-            self._idle = asyncio.get_running_loop().call_later(self._keep_alive_for, self._transport.close)
+            # not `close`, which waits for as long as the client does not read what it was told
+            self._idle = asyncio.get_running_loop().call_later(self._keep_alive_for, self._transport.abort)
 
     def _make_way(self) -> None:
         self._retire()

@@ -278,6 +278,74 @@ async def test_a_proven_death_moves_the_room_at_once(fleet: Fixture) -> None:
     assert fleet.claims == ["claimed", "claimed"]
 
 
+async def rooms_of_one_node(fleet: Fixture, number: int) -> tuple[NodeName, list[RoomId]]:
+    """A node, and so many rooms that it owns."""
+    rooms: dict[NodeName, list[RoomId]] = {}
+    for i in range(3 * number):
+        placement = await fleet.router.route(RoomId(f"room-{i}"))
+        rooms.setdefault(placement.record.owner, []).append(placement.record.room)
+    victim = max(rooms, key=lambda node: len(rooms[node]))
+    return victim, rooms[victim][:number]
+
+
+@in_the_fleet
+async def test_all_who_lost_a_node_with_its_rooms_cost_one_examination(fleet: Fixture) -> None:
+    """Thousands ask within a quarter of a second: each looking for itself kept the director from all else."""
+    victim, rooms = await rooms_of_one_node(fleet, 5)
+    fleet.witness.verdict = Dead("refused")
+
+    placements = await asyncio.gather(*(fleet.router.route(room, failed=victim) for room in rooms for _ in range(200)))
+
+    assert [lease.node for lease in fleet.witness.asked] == [victim]
+    assert fleet.deaths == 1
+    assert victim not in {placement.record.owner for placement in placements}
+    assert {placement.record.room for placement in placements} == set(rooms)
+    assert len({(placement.record.room, placement.record.epoch) for placement in placements}) == len(rooms)
+
+
+@in_the_fleet
+async def test_all_who_ask_about_a_node_that_is_silent_are_told_so_by_one_examination(fleet: Fixture) -> None:
+    victim, rooms = await rooms_of_one_node(fleet, 3)
+    fleet.witness.verdict = Unclear("silent")
+
+    refusals = await asyncio.gather(*(refused(fleet.router.route(room, failed=victim)) for room in rooms * 50))
+
+    assert {refusal.code for refusal in refusals} == {ErrorCode.OWNER_UNCONFIRMED}
+    assert len(fleet.witness.asked) == 1
+    await asyncio.gather(*(refused(fleet.router.route(room, failed=victim)) for room in rooms))
+    assert len(fleet.witness.asked) == 2, "whoever asks later is not put off with an old finding"
+
+
+@in_the_fleet
+async def test_an_examination_goes_on_when_the_one_who_asked_first_is_given_up(fleet: Fixture) -> None:
+    first = await fleet.router.route(R)
+    fleet.witness.verdict = Dead("refused")
+    asking = [asyncio.create_task(fleet.router.route(R, failed=first.record.owner)) for _ in range(3)]
+    await asyncio.sleep(0.1)
+    asking[0].cancel()
+
+    assert {(await task).record.owner for task in asking[1:]}.isdisjoint({first.record.owner})
+    assert len(fleet.witness.asked) == 2
+
+
+@in_the_fleet
+async def test_a_room_is_known_unless_somebody_must_be_asked(fleet: Fixture) -> None:
+    assert fleet.router.known(R) is None, "nobody has placed it"
+    first = await fleet.router.route(R)
+    owner = first.record.owner
+    other = next(node for node in (N1, N2, N3) if node != owner)
+
+    assert fleet.router.known(R) == first
+    assert fleet.router.known(R, failed=other) == first
+    assert fleet.router.known(R, failed=owner) is None, "the owner is to be probed"
+    await fleet.renew_all_but(owner)
+    assert fleet.router.known(R) is None, "the owner's lease has lapsed"
+    moved = await fleet.router.route(R)
+    assert moved.record.owner != owner
+    assert fleet.router.known(R, failed=owner) == moved
+    assert fleet.witness.asked == []
+
+
 @in_the_fleet
 async def test_a_death_is_believed_in_by_all_rooms_of_the_node(fleet: Fixture) -> None:
     rooms = [RoomId(f"room-{i}") for i in range(12)]

@@ -9,7 +9,17 @@ from contextlib import asynccontextmanager, suppress
 import httpx
 import pytest
 
-from director.probe import ANSWER_WITHIN, TRY_AGAIN_AFTER, Alive, Dead, HttpNodeProbe, Unclear, Verdict
+from director import probe as director_probe
+from director.probe import (
+    ANSWER_WITHIN,
+    MOST_LOOKS,
+    TRY_AGAIN_AFTER,
+    Alive,
+    Dead,
+    HttpNodeProbe,
+    Unclear,
+    Verdict,
+)
 from tests.support.halls import lease_of
 from tests.support.valkey_server import free_port
 
@@ -97,12 +107,82 @@ async def test_what_else_answers_there_proves_nothing(body: str) -> None:
         assert isinstance(await verdict_on(node.port), Unclear)
 
 
-async def test_a_connection_that_breaks_proves_nothing() -> None:
-    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A probe that takes nobody's lateness for silence, as on a machine with much to do."""
+    monkeypatch.setattr(director_probe, "ANSWER_WITHIN", 10.0)
+    monkeypatch.setattr(director_probe, "GIVE_UP_AFTER", 30.0)
+
+
+class Breaking:
+    """A listener that takes connections and breaks each one that is asked something, as a process that is being ended;
+    after `closes_after` of them it is gone (None: it stays)."""
+
+    def __init__(self, *, closes_after: int | None) -> None:
+        self._closes_after = closes_after
+        self._listener: asyncio.Server | None = None
+        self.broken = 0
+
+    async def _break(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            await reader.readuntil(b"\r\n\r\n")
+            self.broken += 1
+            if self.broken == self._closes_after and self._listener is not None:
+                self._listener.close()
         writer.transport.abort()
 
-    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as listener:
-        assert isinstance(await verdict_on(listener.sockets[0].getsockname()[1]), Unclear)
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[int]:
+        """The port."""
+        self._listener = await asyncio.start_server(self._break, "127.0.0.1", 0)
+        async with self._listener:
+            yield self._listener.sockets[0].getsockname()[1]
+
+
+async def test_a_node_that_breaks_a_connection_and_then_refuses_is_proven_dead(patient: None) -> None:
+    """A killed process breaks what it has taken for some milliseconds before its port refuses: one probe in that moment
+    left all members of the node without another for a second."""
+    breaking = Breaking(closes_after=1)
+    async with breaking.listening() as port:
+        assert await verdict_on(port) == Dead("refused")
+    assert breaking.broken == 1
+
+
+async def test_a_node_that_breaks_connections_and_refuses_once_is_not_proven_dead(patient: None) -> None:
+    breaking = Breaking(closes_after=MOST_LOOKS - 1)
+    async with breaking.listening() as port:
+        assert isinstance(await verdict_on(port), Unclear)
+    assert breaking.broken == MOST_LOOKS - 1
+
+
+async def test_a_node_that_breaks_one_connection_and_then_answers_is_alive(patient: None) -> None:
+    async def break_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.transport.abort()
+            return
+        asked.append(1)
+        if len(asked) > 1:
+            body = b'{"ok": true, "node": "node-1", "incarnation": "i1"}'
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+            writer.close()
+        else:
+            writer.transport.abort()
+
+    asked: list[int] = []
+    async with await asyncio.start_server(break_one, "127.0.0.1", 0) as listener:
+        assert await verdict_on(listener.sockets[0].getsockname()[1]) == Alive()
+
+
+async def test_connections_that_keep_breaking_prove_nothing_and_are_not_tried_for_ever(patient: None) -> None:
+    breaking = Breaking(closes_after=None)
+    async with breaking.listening() as port:
+        began = time.monotonic()
+        assert isinstance(await verdict_on(port), Unclear)
+        took = time.monotonic() - began
+    assert breaking.broken == MOST_LOOKS
+    assert (MOST_LOOKS - 1) * TRY_AGAIN_AFTER <= took < 10.0
 
 
 async def test_an_address_that_cannot_be_found_proves_nothing() -> None:

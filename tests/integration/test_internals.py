@@ -1,4 +1,5 @@
-"""Internals of uvicorn, httptools, python-engineio and python-socketio that shard_node/fanout relies on.
+"""Internals of uvicorn, httptools, python-engineio and python-socketio that shard_node/fanout relies on, and those of
+uvicorn and httptools that director/route_door does.
 
 A test that fails here names what has moved, and where it is used: look there before raising a pinned version. Until it
 is mended, `HALL_FANOUT=stock` uses fewer of them.
@@ -9,6 +10,7 @@ is mended, `HALL_FANOUT=stock` uses fewer of them.
 
 import asyncio
 import inspect
+import math
 import tomllib
 from collections.abc import Callable
 from importlib.metadata import version
@@ -26,7 +28,7 @@ from engineio.async_drivers import asgi as eio_asgi
 from engineio.exceptions import QueueEmpty
 from packaging.requirements import Requirement
 from socketio import packet as sio_packet
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 from websockets.frames import Close, Opcode
@@ -176,6 +178,47 @@ async def test_uvicorns_http_protocol_takes_over_a_connection_that_another_has_b
     assert b"HTTP/1.1 400 " in wire.sent, "HttpToolsProtocol answers garbage otherwise: door.Door.data_received"
 
 
+async def test_uvicorns_http_protocol_answers_with_what_the_director_s_door_takes_from_it() -> None:
+    """director/route_door.RouteDoor: the status lines, the headers of every answer, what is counted and listed, and how
+    long a connection is kept. What stands in server_state.tasks is waited for, and then cancelled."""
+    assert STATUS_LINE[200] == b"HTTP/1.1 200 OK\r\n", "STATUS_LINE: RouteDoor._write"
+    assert {307, 400, 401, 403, 429, 500, 503} <= STATUS_LINE.keys(), "STATUS_LINE: RouteDoor._write"
+    stock, wire, state = await stock_http(timeout_keep_alive=7)
+    assert stock.config.timeout_keep_alive == 7, "Config.timeout_keep_alive: RouteDoor.__init__"
+    state.default_headers = [(b"date", b"today")]
+    stock.data_received(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert len(state.tasks) == 1, "server_state.tasks: RouteDoor._answer"
+    await asyncio.gather(*state.tasks)
+    assert wire.sent.startswith(b"HTTP/1.1 204 No Content\r\ndate: today\r\n"), "default_headers: RouteDoor._write"
+    assert state.total_requests == 1, "server_state.total_requests: RouteDoor._write"
+    assert state.tasks == set()
+    stock.connection_lost(None)
+    assert state.connections == set(), "server_state.connections: RouteDoor._retire"
+    assert source_has(
+        uvicorn.Server.shutdown,
+        "connection.shutdown()",
+        "_wait_tasks_to_complete()",
+        "timeout=self.config.timeout_graceful_shutdown",
+        "for t in self.server_state.tasks:",
+        "t.cancel(",
+    ), "uvicorn ends otherwise: RouteDoor.shutdown, RouteDoor._write_later"
+    assert source_has(uvicorn.Server.on_tick, "self.server_state.default_headers = "), "the date: RouteDoor._write"
+
+
+async def test_uvicorns_http_protocol_keeps_no_connection_alive_for_http_1_0() -> None:
+    """director/route_door.RouteDoor.on_headers_complete does as it does."""
+    for http, headers, is_kept in (
+        (b"1.1", b"", True),
+        (b"1.1", b"Connection: close\r\n", False),
+        (b"1.0", b"", False),
+        (b"1.0", b"Connection: keep-alive\r\n", False),
+    ):
+        stock, wire, state = await stock_http()
+        stock.data_received(b"GET / HTTP/%b\r\nHost: x\r\n%b\r\n" % (http, headers))
+        await asyncio.gather(*state.tasks)
+        assert (b"connection: close" not in wire.sent) is is_kept, (http, headers)
+
+
 async def test_uvicorns_http_protocol_says_when_a_request_begins() -> None:
     """bounded_http: counts what arrives since on_message_begin."""
     begun: list[int] = []
@@ -265,6 +308,67 @@ def test_httptools_takes_half_an_upgrade_for_none(missing: bytes) -> None:
     heard = Heard()
     httptools.HttpRequestParser(heard).feed_data(UPGRADE.replace(missing, b""))
     assert heard.complete == 1
+
+
+class Order(Heard):
+    """Notes which callback comes when, and what the parser knows at the end of the head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.order: list[str] = []
+        self.parser = httptools.HttpRequestParser(self)
+
+    def on_message_begin(self) -> None:
+        self.order.append("begin")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        super().on_header(name, value)
+        self.order.append("header")
+
+    def on_headers_complete(self) -> None:
+        kept = "kept" if self.parser.should_keep_alive() else "last"
+        self.order.append(f"head {self.parser.get_method().decode()} {self.parser.get_http_version()} {kept}")
+
+    def on_message_complete(self) -> None:
+        self.order.append("whole")
+
+
+def test_httptools_knows_at_the_end_of_a_head_whether_the_connection_is_kept() -> None:
+    """director/route_door.RouteDoor: on_message_begin, on_url, on_header, on_headers_complete, in this order; a request
+    without a body is whole with its head, and then the method is known still."""
+    heard = Order()
+    heard.parser.feed_data(b"\r\nGET /a HTTP/1.1\r\nHost: x\r\nEmpty:\r\n\r")
+    assert heard.order == ["begin", "header"], "a header is told when the next begins: RouteDoor.on_header"
+    heard.parser.feed_data(b"\n")
+    assert heard.order == ["begin", "header", "header", "head GET 1.1 kept", "whole"]
+    assert (heard.url, heard.headers) == (b"/a", [(b"Host", b"x"), (b"Empty", b"")])
+    assert heard.parser.get_method() == b"GET", "get_method after the request: RouteDoor._is_for_us"
+    heard.order.clear()
+    heard.parser.feed_data(b"GET /b HTTP/1.1\r\nConnection: close\r\n\r\n")
+    assert heard.order == ["begin", "header", "head GET 1.1 last", "whole"]
+    for http, said, kept in (
+        ("1.0", "keep-alive", "kept"),
+        ("1.0", "other", "last"),
+        ("1.1", "other", "kept"),
+    ):
+        heard = Order()
+        heard.parser.feed_data(f"GET / HTTP/{http}\r\nConnection: {said}\r\n\r\n".encode())
+        assert heard.order == ["begin", "header", f"head GET {http} {kept}", "whole"]
+
+
+@pytest.mark.parametrize("head", [b"Content-Length: 1\r\n", b"Transfer-Encoding: chunked\r\n"])
+def test_httptools_ends_a_head_before_a_body_comes(head: bytes) -> None:
+    """director/route_door.RouteDoor.data_received makes way without waiting for it."""
+    heard = Order()
+    heard.parser.feed_data(b"GET / HTTP/1.1\r\n" + head + b"\r\n")
+    assert heard.order == ["begin", "header", "head GET 1.1 kept"]
+
+
+def test_httptools_says_when_one_read_holds_the_beginning_of_another_request() -> None:
+    """director/route_door.RouteDoor.data_received makes way then."""
+    heard = Order()
+    heard.parser.feed_data(b"GET / HTTP/1.1\r\n\r\nG")
+    assert heard.order == ["begin", "head GET 1.1 kept", "whole", "begin"]
 
 
 @pytest.mark.parametrize("wire", [b"\x16\x03", b"GET / HTTP/9.9\r\n\r\n", b"GET / HTTP/1.1\r\nno colon\r\n\r\n"])
@@ -417,17 +521,24 @@ async def test_the_managers_lists_are_those_that_we_clear() -> None:
         ('0{"v":1}', (0, None, None, {"v": 1})),
         ("0/admin,", (0, "/admin", None, None)),
         ("1", (1, None, None, None)),
+        ("0", (0, None, None, None)),
+        ('2["send",{}]', (2, None, None, ["send", {}])),
+        ('20["send",{}]', (2, None, 0, ["send", {}])),
+        ('2/admin,7["send",{}]', (2, "/admin", 7, ["send", {}])),
+        ('27["send",NaN]', (2, None, 7, ["send", None])),
         ('27["send",{}]', (2, None, 7, ["send", {}])),
         ('51-7["send",{"_placeholder":true,"num":0}]', (5, None, 7, ["send", {"_placeholder": True, "num": 0}])),
     ],
 )
 def test_packets_are_decoded_alike_by_stock_and_by_us(text: str, read: tuple[Any, ...]) -> None:
-    """inbound.read_packet: the class's `json` is the only thing that is ours."""
+    """inbound.read_packet: what it reads by itself it reads as stock does."""
     stock = sio_packet.Packet(encoded_packet=text)  # type: ignore[arg-type]
     ours = read_packet(text)
     assert ours is not None
     for packet in (stock, ours):
-        assert (packet.packet_type, packet.namespace, packet.id, packet.data) == read
+        said: Any = packet.data
+        data = ["send", None] if "NaN" in text and math.isnan(said[1]) else said
+        assert (packet.packet_type, packet.namespace, packet.id, data) == read
     assert (sio_packet.CONNECT, sio_packet.DISCONNECT, sio_packet.EVENT, sio_packet.BINARY_EVENT) == (0, 1, 2, 5)
 
 
