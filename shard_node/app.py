@@ -9,16 +9,13 @@ import gc
 import logging
 import secrets
 import signal
-import socket
 import time
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
 import socketio
 import structlog
-import uvicorn
 from pydantic import ValidationError
 from starlette.types import ASGIApp
 
@@ -26,7 +23,7 @@ from director.contract.clock import FleetClock
 from director.contract.errors import ErrorCode
 from director.contract.ids import Incarnation, LogId, NodeName, new_incarnation
 from director.contract.lease import NodeLease
-from director.entrance import open_entrances, protocol_of
+from director.entrance import open_entrances
 from director.leases_redis import RedisNodeLeases
 from director.logs import know_incarnation, set_up_logs
 from director.ownership_redis import RedisRoomOwners
@@ -38,20 +35,18 @@ from persistence.migrate import schema_problem, upgrade
 from persistence.store_sql import SqlStore, open_sql_store
 from persistence.writer import BatchWriter, WriterLimits
 from shard_node.arrivals import Arrivals
-from shard_node.contract.events import MAX_PAYLOAD_BYTES
 from shard_node.core.admission import Budgets
 from shard_node.core.lag import LagProbe
 from shard_node.departures import Departures
 from shard_node.drain import Drain
-from shard_node.fanout.bounded_http import BoundedHttpProtocol
-from shard_node.fanout.door import Sessions, doorway
+from shard_node.fanout.door import Sessions
 from shard_node.fanout.server import HallServer
-from shard_node.fanout.transport import FindableWebSocketProtocol
 from shard_node.gateway import RoomGateway
 from shard_node.health import OriginCheck, health_app
 from shard_node.host import RoomHost
 from shard_node.housekeeping import Housekeeping
 from shard_node.lease_keeper import LeaseKeeper
+from shard_node.listener import Listener
 from shard_node.metrics import NodeMetrics
 from shard_node.openapi import document_routes
 from shard_node.ownership_watch import OwnershipWatch
@@ -61,7 +56,6 @@ from shard_node.settings import NodeSettings
 
 SETTLE_WITHIN = 2.0
 BYE_WITHIN = 0.5
-CLOSE_WITHIN = 3
 
 _log = structlog.get_logger()
 
@@ -192,7 +186,7 @@ class Node:
 
     async def serve(self) -> None:
         """Run until stopped. Raises what breaks a part that cannot go on without: the supervisor starts a new node."""
-        listener = _Listener(self._config(), self._sessions if self._settings.fanout == "direct" else None)
+        listener = self._listener()
         async with self._tasks:
             background = [
                 self._tasks.create_task(run, name=name)
@@ -227,29 +221,23 @@ class Node:
         self.host.farewells.end()
         await asyncio.sleep(BYE_WITHIN)
 
-    def _config(self) -> uvicorn.Config:
+    def _listener(self) -> Listener:
+        settings = self._settings
         health = health_app(
             lease=lambda: self.keeper.lease,
             unready=self._unready,
             figures=self._metrics.exposition,
             routes=(*self._messages.routes, *document_routes()),
         )
-        path = self._settings.node_path.strip("/")
-        app: ASGIApp = socketio.ASGIApp(self._server, other_asgi_app=health, socketio_path=path)
-        return uvicorn.Config(
-            OriginCheck(app, self._settings.origins),
-            host=self._settings.node_host,
-            port=self._settings.node_port,
-            http=BoundedHttpProtocol if self._settings.fanout == "direct" else "httptools",
-            ws=FindableWebSocketProtocol,
-            ws_per_message_deflate=False,
-            ws_ping_interval=None,
-            ws_max_size=MAX_PAYLOAD_BYTES,
-            timeout_graceful_shutdown=CLOSE_WITHIN,
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
+        app: ASGIApp = socketio.ASGIApp(
+            self._server, other_asgi_app=health, socketio_path=settings.node_path.strip("/")
+        )
+        return Listener(
+            OriginCheck(app, settings.origins),
+            host=settings.node_host,
+            port=settings.node_port,
+            sessions=self._sessions if settings.fanout == "direct" else None,
+            accept=open_entrances,
         )
 
     def _unready(self) -> str | None:
@@ -285,27 +273,6 @@ class _Lesson:
         joins, cpu, at = self._gateway.joins, time.process_time(), time.monotonic()
         self._budgets.learn(joins=joins - self._joins, cpu=cpu - self._cpu, span=at - self._at)
         self._joins, self._cpu, self._at = joins, cpu, at
-
-
-class _Listener(uvicorn.Server):
-    """uvicorn without its own signal handlers: they would close the sockets before a word was said. It accepts by our
-    own entrance, and where there are sessions, behind their door."""
-
-    def __init__(self, config: uvicorn.Config, sessions: Sessions | None) -> None:
-        super().__init__(config)
-        self._sessions = sessions
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        take = None
-        if self._sessions is not None:
-            listed = self.server_state.connections
-            take = doorway(self._sessions, make_stock=lambda: protocol_of(self), listed=listed)
-        open_entrances(self, lambda error: _log.error("connections_exhausted", why=str(error)), take)
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 async def run(settings: NodeSettings) -> None:

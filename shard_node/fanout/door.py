@@ -24,6 +24,9 @@ from shard_node.fanout.wire import Wire
 BEAT_EVERY = 0.1
 SID_BYTES = 15
 RANDOM_AT_ONCE = 64 * SID_BYTES
+Take = Callable[[socket.socket, object], None]
+"""Takes a connection that was accepted, and the address of its other end."""
+
 _BEGINS = frozenset({b"EIO=4", b"transport=websocket"})
 # what decides; whatever else a proxy adds, once or many times, does not
 _READ_HEADERS = frozenset({b"connection", b"upgrade", b"origin", b"sec-websocket-key", b"sec-websocket-version"})
@@ -214,19 +217,26 @@ class Door:
         stock = self._make_stock()
         connection = self._wire.detach()
         loop: Any = asyncio.get_running_loop()
-        loop._make_socket_transport(connection, stock, extra={"peername": self._address})
+        transport = loop._make_socket_transport(connection, stock, extra={"peername": self._address})
         # behind connection_made, and before what is read from now on
-        loop.call_soon(stock.data_received, self._received)
+        loop.call_soon(_read_on, stock, transport, self._received)
 
     def _retire(self) -> None:
         self._listed.discard(self)
         self._parser = None  # it holds the door: a circle that would wait for the collector
 
 
-def doorway(
-    sessions: Sessions, *, make_stock: Callable[[], asyncio.Protocol], listed: set[Any]
-) -> Callable[[socket.socket, object], None]:
-    """What takes connections that were accepted, with the address of their other end."""
+def _read_on(stock: Any, transport: asyncio.Transport, received: bytes) -> None:
+    """Give uvicorn's protocol what the door has read, as asyncio would."""
+    try:
+        stock.data_received(received)
+    except BaseException:
+        transport.abort()  # it would stay open, and nobody would answer
+        raise
+
+
+def doorway(sessions: Sessions, *, make_stock: Callable[[], asyncio.Protocol], listed: set[Any]) -> Take:
+    """What takes connections that were accepted."""
 
     def take(connection: socket.socket, address: object) -> None:
         Door(sessions, connection, address, make_stock=make_stock, listed=listed)

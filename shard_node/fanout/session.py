@@ -233,6 +233,9 @@ class Session:
 
     def _admit(self, auth: object) -> Coroutine[Any, Any, None] | None:
         """Admit, or give what waits until that is possible."""
+        if self._early is None or self._transport.is_closing():
+            self._is_admitting = False
+            return None  # it has left meanwhile
         try:
             admission = self._host.gateway.connecting_at_once(auth)
         except Exception as error:  # noqa: BLE001 - whatever fails, the client is told
@@ -247,8 +250,9 @@ class Session:
         try:
             admission = await self._host.gateway.connecting(auth)
         except Exception as error:  # noqa: BLE001 - as above
-            admission = _refusal_of(error)
-        self._admitted(admission)
+            self._admitted(_refusal_of(error))  # not kept: it holds this frame, in a circle
+        else:
+            self._admitted(admission)
 
     def _admitted(self, admission: object) -> None:
         self._is_admitting = False

@@ -31,11 +31,13 @@ class Turnstile:
 
     def _turn(self) -> None:
         loop = asyncio.get_running_loop()
-        for _ in range(min(self._per_turn, len(self._waiting))):
-            rest = self._waiting.popleft()()
-            if rest is not None:
-                task = loop.create_task(rest)
-                self._inside.add(task)
-                task.add_done_callback(self._inside.discard)
-        if self._waiting:
-            loop.call_soon(self._turn)
+        try:
+            for _ in range(min(self._per_turn, len(self._waiting))):
+                rest = self._waiting.popleft()()
+                if rest is not None:
+                    task = loop.create_task(rest)
+                    self._inside.add(task)
+                    task.add_done_callback(self._inside.discard)
+        finally:  # whatever became of one, those behind have their turn
+            if self._waiting:
+                loop.call_soon(self._turn)

@@ -56,11 +56,13 @@ class Wire:
         self._loop.add_reader(connection.fileno(), self._read)
 
     def detach(self) -> socket.socket:
-        """The connection, for somebody else to read, write and close. Nothing may wait to be written."""
+        """The connection, for somebody else to read, write and close; the receiver is told nothing more. Nothing may
+        wait to be written."""
         assert not self._is_lost, "nobody can take over what is lost"
         assert not self._unsent, "what waits would be lost"
         self._loop.remove_reader(self._connection.fileno())
         self._is_closing = self._is_lost = True
+        del self.receiver  # as in _end
         return self._connection
 
     def is_closing(self) -> bool:
@@ -158,3 +160,4 @@ class Wire:
             self.receiver.connection_lost(None)
         finally:
             self._connection.close()
+            del self.receiver  # it has this wire: a circle that would wait for the collector

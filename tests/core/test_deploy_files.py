@@ -10,14 +10,14 @@ import pytest
 from pydantic import ValidationError
 
 from director.settings import DirectorSettings
-from shard_node import app, departure
+from shard_node import app, departure, listener
 from shard_node.settings import NodeSettings
 
 yaml = pytest.importorskip("yaml")
 DEPLOY = Path(__file__).parents[2] / "deploy"
 SETTINGS = {f"HALL_{name}".upper() for of in (DirectorSettings, NodeSettings) for name in of.model_fields}
 TO_END = NodeSettings.model_fields["drain_within"].default + departure.SETTLE_WITHIN
-TO_END += app.SETTLE_WITHIN + app.BYE_WITHIN + app.CLOSE_WITHIN
+TO_END += app.SETTLE_WITHIN + app.BYE_WITHIN + listener.CLOSE_WITHIN
 
 
 def objects() -> Iterator[dict[str, Any]]:

@@ -217,6 +217,46 @@ async def test_who_is_gone_before_it_is_admitted_never_joins(how: str) -> None:
 
 
 @in_virtual_time
+@pytest.mark.parametrize("how", ["41", "1", "lost"])
+async def test_who_has_left_before_its_turn_is_not_asked_for(how: str) -> None:
+    """A crowd that had given up took the places of those who came back for them."""
+    gateway = ToldGateway()
+    seat = seat_of(gateway)
+    if how == "lost":
+        seat.say("40{}")
+        seat.session.cut()
+    else:
+        seat.say("40{}", how)
+    await seat.settled()
+    assert (gateway.asked, gateway.members) == ([], [])
+    if how == "41":
+        seat.say('40{"v":1}')
+        await seat.settled()
+        assert [packet[:2] for packet in seat.heard()] == ["40", "42"]
+
+
+@in_virtual_time
+async def test_a_fault_while_one_joins_keeps_out_nobody_of_those_behind() -> None:
+    """Nobody could join the node any more."""
+    gateway = ToldGateway()
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+    sessions = sessions_of(gateway)
+
+    def fail_once(connection: Connection) -> None:
+        gateway.on_connected = None
+        raise RuntimeError("a fault of ours")
+
+    gateway.on_connected = fail_once
+    seats = [seat_of(gateway, sessions) for _ in range(20)]
+    for seat in seats:
+        seat.say("40{}")
+    for seat in seats:
+        await seat.settled()
+    assert seats[0].transport.lost
+    assert [[packet[:2] for packet in seat.heard()] for seat in seats[1:]] == [["40", "42"]] * 19
+
+
+@in_virtual_time
 async def test_who_is_told_bye_instead_of_joined_hears_connect_bye_and_disconnect() -> None:
     gateway = ToldGateway()
 

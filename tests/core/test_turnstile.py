@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from functools import partial
+from typing import Any
 
 from shard_node.fanout.turnstile import Turnstile
 
@@ -55,3 +56,24 @@ async def test_a_turnstile_that_is_closed_lets_nobody_in() -> None:
     for _ in range(3):
         await asyncio.sleep(0)
     assert came == []
+
+
+async def test_an_admission_that_fails_keeps_nobody_else_out() -> None:
+    """One fault while others waited, and nobody came in any more as long as the node lived."""
+    turnstile = Turnstile(per_turn=2)
+    faults, came = list[Any](), list[int]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context["exception"]))
+
+    def fail() -> None:
+        raise RuntimeError("a fault of ours")
+
+    turnstile.queue(fail)
+    for number in range(5):
+        turnstile.queue(partial(came.append, number))
+    async with asyncio.timeout(5):
+        while len(came) < 5:  # noqa: ASYNC110 (the loop itself is what is waited for)
+            await asyncio.sleep(0)
+    turnstile.queue(partial(came.append, 5))
+    await asyncio.sleep(0)
+    assert came == list(range(6))
+    assert [type(fault) for fault in faults] == [RuntimeError]

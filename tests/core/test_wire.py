@@ -1,7 +1,9 @@
 """shard_node/fanout/wire: a connection's rules, over a pair of real sockets."""
 
 import asyncio
+import gc
 import socket
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -20,6 +22,7 @@ class Told:
         self.data = b""
         self.told: list[str] = []
         self.on_received: Any = None
+        self.on_pause: Any = lambda: None
         self.on_resume: Any = lambda: None
         self._changed = asyncio.Event()
 
@@ -33,6 +36,7 @@ class Told:
         self._note("eof")
 
     def pause_writing(self) -> None:
+        self.on_pause()
         self._note("pause")
 
     def resume_writing(self) -> None:
@@ -219,3 +223,73 @@ async def test_a_connection_can_be_taken_over() -> None:
             assert await asyncio.get_running_loop().sock_recv(client, 100) == b"hello"
             writer.close()
         assert (told.data, told.told) == (b"", [])
+
+
+@contextmanager
+def without_the_collector() -> Iterator[None]:
+    """Only what nobody refers to is freed; circles stay."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("how", ["closed", "aborted", "by the client", "taken over"])
+async def test_a_wire_that_is_over_keeps_nothing_of_its_receivers(how: str) -> None:
+    """Each held the other until the collector came: a door with half a head of 64 KiB, a session with all it had."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    with theirs, without_the_collector():
+        wire, freed = Wire(ours), asyncio.Event()
+        wire.receiver = Told()
+        wire.receiver.its_wire = wire  # type: ignore[attr-defined]  # as a door and a session have theirs
+        weakref.finalize(wire.receiver, freed.set)
+        match how:
+            case "closed":
+                wire.close()
+            case "aborted":
+                wire.abort()
+            case "by the client":
+                theirs.shutdown(socket.SHUT_WR)
+            case _:
+                wire.detach().close()
+        async with asyncio.timeout(WITHIN):
+            await freed.wait()
+        wire.write(b"nobody")
+        wire.close()
+        wire.abort()
+        assert (wire.is_closing(), wire.get_write_buffer_size()) == (True, 0)
+
+
+@pytest.mark.parametrize("what", ["writes", "closes", "aborts"])
+async def test_a_receiver_may_do_anything_while_it_is_told_that_it_may_write_again(what: str) -> None:
+    said = b"x" * 3 * HIGH_WATER
+    with wired() as (wire, told, client):
+        told.on_resume = {"writes": lambda: wire.write(b"more"), "closes": wire.close, "aborts": wire.abort}[what]
+        wire.write(said)
+        if what == "writes":
+            got = b""
+            async with asyncio.timeout(WITHIN):
+                while got != said + b"more":
+                    got += await asyncio.get_running_loop().sock_recv(client, 65_536)
+            wire.close()
+        got = await all_of(client)
+        match what:
+            case "writes":
+                assert got == b""
+            case "closes":
+                assert got == said
+            case _:
+                assert len(got) < len(said)
+        await told.until("pause", "resume", "lost")
+
+
+async def test_a_receiver_may_abort_while_it_is_told_to_pause() -> None:
+    with wired() as (wire, told, client):
+        told.on_pause = wire.abort
+        wire.write(b"x" * 3 * HIGH_WATER)
+        assert (wire.is_closing(), wire.get_write_buffer_size()) == (True, 0)
+        wire.write(b"nobody")
+        await told.until("pause", "lost")
+        assert len(await all_of(client)) < 3 * HIGH_WATER

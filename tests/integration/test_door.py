@@ -2,9 +2,11 @@
 becomes of those that break the rules."""
 
 import asyncio
+import gc
 import json
 import socket
 import struct
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -348,6 +350,58 @@ async def test_a_fault_of_ours_while_one_joins_by_polling_ends_its_session(node:
         await http.get(url)
         assert (await http.get(url)).status_code == 400
     assert node.gateway.left == node.gateway.members
+
+
+@pytest.mark.parametrize(
+    "asked", ["GET /soc", request(), request("/elsewhere/", Connection=None, Upgrade=None), "garbage\r\n\r\n"]
+)
+async def test_a_door_is_freed_as_soon_as_it_has_made_way(node: Node, asked: str) -> None:
+    """It waited for the collector, with all that it had read."""
+    gc.collect()
+    gc.disable()
+    try:
+        async with wire_to(node) as wire:
+            await node.until_open(1)
+            (door,) = node.open
+            freed = asyncio.Event()
+            weakref.finalize(door, freed.set)
+            del door
+            wire.say(asked)
+            if asked == "GET /soc":
+                wire.writer.write_eof()
+            async with asyncio.timeout(WITHIN):
+                await freed.wait()
+    finally:
+        gc.enable()
+
+
+async def test_a_fault_of_uvicorns_ends_the_connection_and_is_told_to_the_loop(node: Node) -> None:
+    """It stayed open, and nobody would ever answer."""
+
+    class Faulty(BoundedHttpProtocol):
+        def data_received(self, data: bytes) -> None:
+            raise RuntimeError("a fault of uvicorn's")
+
+    faults = list[Any]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context["exception"]))
+    node.server.config.http_protocol_class = Faulty
+    async with wire_to(node) as wire:
+        wire.say(request("/elsewhere/", Connection=None, Upgrade=None))
+        assert await wire.rest() == b""
+        await node.until_open(0)
+    assert [type(fault) for fault in faults] == [RuntimeError]
+
+
+async def test_a_connection_that_uvicorn_cannot_take_over_is_closed(node: Node) -> None:
+    def fail(**_: object) -> None:
+        raise RuntimeError("a fault of uvicorn's")
+
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: None)
+    node.server.config.http_protocol_class = fail  # type: ignore[assignment]
+    async with wire_to(node) as wire:
+        wire.say(request("/elsewhere/", Connection=None, Upgrade=None))
+        assert await wire.rest() == b""
+        await node.until_open(0)
 
 
 # who breaks the rules

@@ -106,7 +106,7 @@ class ToldGateway:
         self.doors.set()
 
     def connecting_at_once(self, auth: object) -> object | None:
-        if not self.doors.is_set():
+        if not self.doors.is_set() or auth is None:
             return None
         self.asked.append(auth)
         self.asking.set()
