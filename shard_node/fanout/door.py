@@ -22,6 +22,7 @@ from shard_node.fanout.turnstile import Admit, Turnstile
 from shard_node.fanout.wire import Wire
 
 BEAT_EVERY = 0.1
+HEAD_WITHIN = 15.0
 SID_BYTES = 15
 RANDOM_AT_ONCE = 64 * SID_BYTES
 Take = Callable[[socket.socket, object], None]
@@ -120,7 +121,7 @@ class Sessions:
 
 class Door:
     """Reads the head of a connection's first request, and makes way. `make_stock` makes uvicorn's own protocol;
-    `listed` is uvicorn's list of what is open."""
+    `listed` is uvicorn's list of what is open. Who has not said in `head_within` seconds what they want is cut."""
 
     def __init__(
         self,
@@ -130,6 +131,7 @@ class Door:
         *,
         make_stock: Callable[[], asyncio.Protocol],
         listed: set[Any],
+        head_within: float = HEAD_WITHIN,
     ) -> None:
         self._sessions = sessions
         self._address = address
@@ -142,6 +144,7 @@ class Door:
         self._is_read = False
         self._wire = Wire(connection)
         self._wire.receiver = self
+        self._deadline = asyncio.get_running_loop().call_later(head_within, self._wire.abort)
         listed.add(self)
 
     # the wire's side
@@ -222,6 +225,7 @@ class Door:
         loop.call_soon(_read_on, stock, transport, self._received)
 
     def _retire(self) -> None:
+        self._deadline.cancel()
         self._listed.discard(self)
         self._parser = None  # it holds the door: a circle that would wait for the collector
 

@@ -445,6 +445,22 @@ async def test_a_request_without_end_on_a_connection_that_had_one_is_cut(node: N
         await node.until_open(0)
 
 
+@pytest.mark.parametrize("said", ["", "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\n"])
+async def test_who_does_not_say_in_time_what_they_want_is_cut(said: str) -> None:
+    loop = asyncio.get_running_loop()
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    sessions = Sessions(ToldGateway(), path="/", origins=[], ping_interval=10, ping_timeout=5, now=loop.time)
+    listed = set[Any]()
+    with theirs:
+        theirs.setblocking(False)
+        theirs.send(said.encode())
+        Door(sessions, ours, None, make_stock=lambda: pytest.fail("for nobody"), listed=listed, head_within=0.05)
+        async with asyncio.timeout(WITHIN):
+            assert await loop.sock_recv(theirs, 100) == b""
+        assert listed == set()
+
+
 async def test_who_connects_and_leaves_without_a_word_leaves_nothing(node: Node) -> None:
     async with wire_to(node) as wire, wire_to(node) as other:
         wire.say("GET /soc")

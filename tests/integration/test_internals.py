@@ -11,6 +11,7 @@ is mended, `HALL_FANOUT=stock` uses fewer of them.
 import asyncio
 import inspect
 import math
+import socket
 import tomllib
 from collections.abc import Callable
 from importlib.metadata import version
@@ -96,14 +97,14 @@ def config_of(**changes: Any) -> uvicorn.Config:
 
 
 async def test_uvicorn_makes_our_class_for_each_connection_lists_it_and_shuts_it_down() -> None:
-    """door.Door: called by keyword with config, server_state, app_state and _loop; what stands in
+    """entrance.protocol_of does as it: by keyword with config, server_state and app_state; what stands in
     server_state.connections is told `shutdown()` and waited for."""
     told: list[str] = []
 
     class Made(asyncio.Protocol):
         def __init__(self, **kwargs: Any) -> None:
             assert set(kwargs) == {"config", "server_state", "app_state", "_loop"}, (
-                f"uvicorn calls its HTTP protocol class with {sorted(kwargs)}: door.Door.__init__"
+                f"uvicorn calls its HTTP protocol class with {sorted(kwargs)}: RouteDoor.__init__"
             )
             self.listed = kwargs["server_state"].connections
 
@@ -124,7 +125,7 @@ async def test_uvicorn_makes_our_class_for_each_connection_lists_it_and_shuts_it
     config = config_of(http=Made)
     server = uvicorn.Server(config)
     config.load()
-    assert config.http_protocol_class is Made, "uvicorn.Config.http takes no class any more: app.Node._config"
+    assert config.http_protocol_class is Made, "uvicorn.Config.http takes no class any more: listener.Listener"
     server.lifespan = config.lifespan_class(config)
     await server.startup()
     _, writer = await asyncio.open_connection("127.0.0.1", server.servers[0].sockets[0].getsockname()[1])
@@ -164,18 +165,19 @@ async def stock_http(**changes: Any) -> tuple[HttpToolsProtocol, Wire, ServerSta
     config.load()
     stock, wire = HttpToolsProtocol(config, state, {}), Wire()
     stock.connection_made(wire)
-    assert state.connections == {stock}, "HttpToolsProtocol does not list itself: door.Door._make_way"
+    assert state.connections == {stock}, "HttpToolsProtocol does not list itself: Door._make_way, RouteDoor._make_way"
     return stock, wire, state
 
 
 async def test_uvicorns_http_protocol_takes_over_a_connection_that_another_has_begun() -> None:
-    """door.Door._make_way: made with three arguments, told connection_made and then all that was received at once."""
+    """Door._make_way and RouteDoor._make_way: made with three arguments, told connection_made and then all that was
+    received, at once."""
     stock, wire, state = await stock_http()
     stock.data_received(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     await asyncio.gather(*state.tasks)
     assert wire.sent.startswith(b"HTTP/1.1 204 ")
     stock.data_received(b"\x16garbage\r\n\r\n")
-    assert b"HTTP/1.1 400 " in wire.sent, "HttpToolsProtocol answers garbage otherwise: door.Door.data_received"
+    assert b"HTTP/1.1 400 " in wire.sent, "HttpToolsProtocol answers garbage otherwise: Door.received"
 
 
 async def test_uvicorns_http_protocol_answers_with_what_the_director_s_door_takes_from_it() -> None:
@@ -290,7 +292,7 @@ UPGRADE = b"GET /x?y HTTP/1.1\r\nHost: x\r\nConnection: a, Upgrade\r\nUPGRADE: w
 
 @pytest.mark.parametrize("cut", range(1, len(UPGRADE), 7))
 def test_httptools_says_where_the_head_of_an_upgrade_ends(cut: int) -> None:
-    """door.Door.data_received: HttpParserUpgrade is raised, with the offset in the data of that call."""
+    """door.Door.received: HttpParserUpgrade is raised, with the offset in the data of that call."""
     heard = Heard()
     parser = httptools.HttpRequestParser(heard)
     parser.feed_data(UPGRADE[:cut])
@@ -304,7 +306,7 @@ def test_httptools_says_where_the_head_of_an_upgrade_ends(cut: int) -> None:
 
 @pytest.mark.parametrize("missing", [b"Connection: a, Upgrade\r\n", b"UPGRADE: websocket\r\n"])
 def test_httptools_takes_half_an_upgrade_for_none(missing: bytes) -> None:
-    """door.Door.data_received: such a request takes the stock way when its head is complete."""
+    """door.Door.received: such a request takes the stock way when its head is complete."""
     heard = Heard()
     httptools.HttpRequestParser(heard).feed_data(UPGRADE.replace(missing, b""))
     assert heard.complete == 1
@@ -375,7 +377,7 @@ def test_httptools_says_when_one_read_holds_the_beginning_of_another_request() -
 def test_httptools_errors_have_one_ancestor(wire: bytes) -> None:
     with pytest.raises(httptools.HttpParserError) as error:
         httptools.HttpRequestParser(Heard()).feed_data(wire)
-    assert not isinstance(error.value, httptools.HttpParserUpgrade), "door.Door.data_received catches both apart"
+    assert not isinstance(error.value, httptools.HttpParserUpgrade), "door.Door.received catches both apart"
 
 
 def test_websockets_parses_closes_and_keeps_its_protocols_state() -> None:
@@ -549,6 +551,62 @@ def test_asyncios_selector_loop_makes_a_transport_of_an_accepted_socket() -> Non
     make = asyncio.SelectorEventLoop._make_socket_transport
     assert parameters_of(make) == ["sock", "protocol", "waiter", "extra", "server"]
     assert source_has(make, "_SelectorSocketTransport(self, sock, protocol, waiter,", "extra, server)")
+
+
+async def test_asyncios_transport_tells_of_the_connection_before_it_reads_and_leaves_a_place_between() -> (
+    None
+):
+    """door.Door._make_way: connection_made, then what the door has read, then what comes; and a descriptor that had a
+    reader of its own may have a transport when that is removed."""
+    loop: Any = asyncio.get_running_loop()
+    told: list[Any] = []
+    done = asyncio.Event()
+
+    class Noting(asyncio.Protocol):
+        def connection_made(self, transport: Any) -> None:
+            told.append(transport.get_extra_info("peername"))
+
+        def data_received(self, data: bytes) -> None:
+            told.append(data)
+            done.set()
+
+    ours, theirs = socket.socketpair()
+    with theirs:
+        ours.setblocking(False)
+        loop.add_reader(ours.fileno(), lambda: told.append("its own reader"))
+        theirs.send(b"more")
+        loop.remove_reader(ours.fileno())
+        transport = loop._make_socket_transport(ours, Noting(), extra={"peername": "them"})
+        loop.call_soon(told.append, "what was read before")
+        async with asyncio.timeout(20):
+            await done.wait()
+        transport.abort()
+    assert told == ["them", "what was read before", b"more"]
+
+
+async def test_a_reader_that_was_removed_in_the_same_turn_is_not_called() -> None:
+    """wire.Wire: a connection that is lost is not read, though it was ready."""
+    loop = asyncio.get_running_loop()
+    called: list[int] = []
+    pairs = [socket.socketpair() for _ in range(2)]
+    ends = [ours for ours, _ in pairs]
+
+    def call(number: int) -> None:
+        called.append(number)
+        for end in ends:
+            loop.remove_reader(end.fileno())
+
+    for number, (ours, theirs) in enumerate(pairs):
+        theirs.send(b"x")
+        loop.add_reader(ours.fileno(), call, number)
+    async with asyncio.timeout(20):
+        while not called:  # noqa: ASYNC110 - the loop itself is what is waited for
+            await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert len(called) == 1
+    for pair in pairs:
+        for end in pair:
+            end.close()
 
 
 async def test_a_listening_socket_of_asyncios_server_is_read_by_whoever_reads_it_and_closed_by_the_server() -> None:
