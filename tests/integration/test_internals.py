@@ -553,9 +553,7 @@ def test_asyncios_selector_loop_makes_a_transport_of_an_accepted_socket() -> Non
     assert source_has(make, "_SelectorSocketTransport(self, sock, protocol, waiter,", "extra, server)")
 
 
-async def test_asyncios_transport_tells_of_the_connection_before_it_reads_and_leaves_a_place_between() -> (
-    None
-):
+async def test_asyncios_transport_tells_of_the_connection_before_it_reads_and_leaves_a_place_between() -> None:
     """door.Door._make_way: connection_made, then what the door has read, then what comes; and a descriptor that had a
     reader of its own may have a transport when that is removed."""
     loop: Any = asyncio.get_running_loop()
