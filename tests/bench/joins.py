@@ -9,7 +9,7 @@ from tests.bench.processes import allow_many_files, used_by
 from tests.bench.servers import BARE, HALL, NODE, STOCK, is_there, serving
 
 COUNT = 1_000
-RATE = 400.0
+RATE, AT_THE_BELL = 400.0, 2_000.0
 HISTORY = 60
 SETTLE = 3.0
 REPEATS = 5
@@ -40,6 +40,9 @@ def compare(servers: Sequence[str]) -> dict[str, Any]:
                 at_most=US_AT_MOST if is_ours else None,
             ),
             figure(
+                f"{name}: CPU a join, {AT_THE_BELL:,.0f} a second", "µs", [run["us_join_at_the_bell"] for run in its]
+            ),
+            figure(
                 f"{name}: memory an idle member",
                 "KB",
                 [run["kb_member"] for run in its],
@@ -66,9 +69,12 @@ def _measure(server: str) -> dict[str, Any]:
         joined = used_by(it.pid)
         they.look_on(seconds(SETTLE))
         idle = used_by(it.pid)
+        they.open(count, first=count, rate=AT_THE_BELL)
+        more = used_by(it.pid)
     return {
         "server": server,
         "us_join": (joined.cpu - fresh.cpu) / count * 1e6,
+        "us_join_at_the_bell": (more.cpu - idle.cpu) / count * 1e6,
         "kb_member": (idle.rss - fresh.rss) / 1024 / count,
         "p99_ms": opened["took"]["p99_ms"],
     }
