@@ -132,6 +132,7 @@ class Node:
             ping_interval=settings.ping_interval,
             ping_timeout=settings.ping_timeout,
             now=now,
+            random_bytes=secrets.token_bytes,
         )
         self._messages = RoomMessages(gateway.read_history, beside=settings.node_path)
         leases = RedisNodeLeases(redis)

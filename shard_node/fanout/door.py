@@ -2,8 +2,6 @@
 rest (HTTP, an upgrade from polling, another path, a foreign origin, a strange handshake) takes the stock way."""
 
 import asyncio
-import base64
-import secrets
 import socket
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,13 +16,12 @@ from shard_node.fanout.heartbeat import Heartbeat, Pinged
 from shard_node.fanout.inbound import Gateway
 from shard_node.fanout.session import Session
 from shard_node.fanout.session_host import Transport
+from shard_node.fanout.session_ids import SessionIds
 from shard_node.fanout.turnstile import Admit, Turnstile
 from shard_node.fanout.wire import Wire
 
 BEAT_EVERY = 0.1
 HEAD_WITHIN = 15.0
-SID_BYTES = 15
-RANDOM_AT_ONCE = 64 * SID_BYTES
 Take = Callable[[socket.socket, object], None]
 """Takes a connection that was accepted, and the address of its other end."""
 
@@ -32,19 +29,6 @@ _BEGINS = frozenset({b"EIO=4", b"transport=websocket"})
 # what decides; whatever else a proxy adds, once or many times, does not
 _READ_HEADERS = frozenset({b"connection", b"upgrade", b"origin", b"sec-websocket-key", b"sec-websocket-version"})
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-
-
-class _Chance:
-    """Random bytes of the system's, asked for many at a time: a call for each member shows at the bell."""
-
-    def __init__(self) -> None:
-        self._left = b""
-
-    def take(self, count: int) -> bytes:
-        if len(self._left) < count:
-            self._left = secrets.token_bytes(RANDOM_AT_ONCE)
-        taken, self._left = self._left[:count], self._left[count:]
-        return taken
 
 
 class Sessions:
@@ -59,6 +43,7 @@ class Sessions:
         ping_interval: int,
         ping_timeout: int,
         now: Callable[[], float],
+        random_bytes: Callable[[int], bytes],
     ) -> None:
         self.gateway = gateway
         self._path = path.encode()
@@ -70,7 +55,7 @@ class Sessions:
             ping_timeout * 1000,
             MAX_PAYLOAD_BYTES,
         )
-        self._chance = _Chance()
+        self._ids = SessionIds(random_bytes)
         self._open: set[Any] = set()
         self._turnstile = Turnstile()
 
@@ -106,8 +91,7 @@ class Sessions:
         return session
 
     def new_sid(self) -> str:
-        """As unguessable as python-engineio's."""
-        return base64.urlsafe_b64encode(self._chance.take(SID_BYTES)).decode()
+        return self._ids.new()
 
     def queue(self, admit: Admit) -> None:
         self._turnstile.queue(admit)

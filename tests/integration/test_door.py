@@ -10,6 +10,7 @@ import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from secrets import token_bytes
 from typing import Any
 
 import httpx
@@ -68,7 +69,13 @@ async def listening() -> AsyncIterator[Node]:
     gateway = ToldGateway()
     server = HallServer(gateway, origins=[ORIGIN], ping_interval=10, ping_timeout=5)
     sessions = Sessions(
-        gateway, path="/socket.io/", origins=[ORIGIN], ping_interval=10, ping_timeout=5, now=lambda: node.now
+        gateway,
+        path="/socket.io/",
+        origins=[ORIGIN],
+        ping_interval=10,
+        ping_timeout=5,
+        now=lambda: node.now,
+        random_bytes=token_bytes,
     )
 
     checked = OriginCheck(socketio.ASGIApp(server, other_asgi_app=Starlette()), [ORIGIN])
@@ -450,7 +457,9 @@ async def test_who_does_not_say_in_time_what_they_want_is_cut(said: str) -> None
     loop = asyncio.get_running_loop()
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-    sessions = Sessions(ToldGateway(), path="/", origins=[], ping_interval=10, ping_timeout=5, now=loop.time)
+    sessions = Sessions(
+        ToldGateway(), path="/", origins=[], ping_interval=10, ping_timeout=5, now=loop.time, random_bytes=token_bytes
+    )
     listed = set[Any]()
     with theirs:
         theirs.setblocking(False)

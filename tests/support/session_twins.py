@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from secrets import token_bytes
 from typing import Any
 
 from websockets.frames import Opcode
@@ -188,6 +189,7 @@ def sessions_of(gateway: ToldGateway) -> Sessions:
         ping_interval=10,
         ping_timeout=5,
         now=asyncio.get_running_loop().time,
+        random_bytes=token_bytes,
     )
 
 
